@@ -1,0 +1,381 @@
+"""How far a ranking can be trusted: SMAA-2 over plausible weightings, and the smallest change that flips it.
+
+Sources: Lahdelma & Salminen, "SMAA-2" (2001), for acceptability, central weights and confidence factors; the
+one-weight change is closed form. See docs/algorithms/robustness.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from usecases.domain.errors import InvalidInput
+from usecases.domain.scoring import TIE_TOLERANCE, CriteriaTree, anchored_values, top_values
+from usecases.domain.weights import normalised
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+DRAWS: Final = 10_000
+#: Concentration of the draws around the elicited weights: a weight of 50 % moves by about 9 points (one sd).
+KAPPA: Final = 30.0
+_CHUNK_CELLS: Final = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Smaa:
+    """What m use cases do over N plausible weightings (and values).
+
+    ``acceptability`` (m, m): share of draws in which row i takes rank column + 1; rows and columns sum to one.
+    ``central_weights`` (m, n): mean weighting of the draws in which i is first, NaN where it never is.
+    ``confidence`` (m,): how often i is first under its own central weights, values drawn; NaN where it never is.
+    ``pairwise`` (m, m): share of draws in which i beats j; 0.5 on the diagonal.
+    """
+
+    acceptability: Array
+    central_weights: Array
+    confidence: Array
+    pairwise: Array
+    draws: int
+    seed: int
+
+    @property
+    def first(self) -> Array:
+        """Share of draws in which each use case is first, shape (m,)."""
+        return self.acceptability[:, 0]
+
+    def standard_error(self) -> Array:
+        """Sampling error of the acceptabilities: sqrt(b (1 - b) / N)."""
+        return np.sqrt(self.acceptability * (1.0 - self.acceptability) / self.draws)
+
+
+def dirichlet_weights(base: ArrayLike, kappa: float, draws: int, rng: np.random.Generator) -> Array:
+    """Weightings (draws, n) around ``base`` with sd_j = sqrt(w_j (1 - w_j) / (kappa + 1)); a zero weight stays zero."""
+    w = normalised(base)
+    if not np.isfinite(kappa) or kappa <= 0:
+        raise InvalidInput("kappa_not_positive", "The concentration must be above zero.", field="kappa")
+    gamma = rng.standard_gamma(np.broadcast_to(kappa * w, (draws, w.size)))
+    total = gamma.sum(axis=1, keepdims=True)
+    return np.divide(gamma, total, out=np.broadcast_to(w, gamma.shape).copy(), where=total > 0)
+
+
+def uniform_weights(size: int, draws: int, rng: np.random.Generator) -> Array:
+    """Weightings spread evenly over all possible ones (normalised uniforms would crowd the centre)."""
+    return dirichlet_weights(np.ones(size), float(size), draws, rng)
+
+
+def ordinal_weights(size: int, draws: int, rng: np.random.Generator) -> Array:
+    """Weightings that respect an order only, the first criterion the heaviest."""
+    return -np.sort(-uniform_weights(size, draws, rng), axis=1)
+
+
+def tree_weights(
+    tree: CriteriaTree, *, kappa: float, kappa_within: float | None, draws: int, rng: np.random.Generator
+) -> Array:
+    """Leaf weightings (draws, n): top weights drawn; weights among sisters fixed, or drawn when a kappa is given."""
+    tops = dirichlet_weights(tree.top_weights, kappa, draws, rng)
+    if kappa_within is None:
+        return tops[:, tree.parent] * tree.within
+    within = np.concatenate(
+        [dirichlet_weights(tree.within[tree.parent == t], kappa_within, draws, rng) for t in range(tops.shape[1])],
+        axis=1,
+    )
+    return tops[:, tree.parent] * within
+
+
+def smaa(
+    values: ArrayLike,
+    weights: ArrayLike,
+    *,
+    low: ArrayLike | None = None,
+    high: ArrayLike | None = None,
+    seed: int = 0,
+    confidence_draws: int = 1_000,
+) -> Smaa:
+    """SMAA-2 of values (m, n) in 0..1 under weightings (N, n).
+
+    A missing value (NaN) is drawn evenly between 0 and 1; other cells between ``low`` and ``high`` (m, n) where given.
+    Alike use cases share their ranks evenly.
+    """
+    v = np.asarray(values, dtype=float)
+    w = np.asarray(weights, dtype=float)
+    if v.ndim != 2 or 0 in v.shape:
+        raise InvalidInput("no_alternatives", "There is nothing to rank.", field="values")
+    if w.ndim != 2 or w.shape[1] != v.shape[1] or w.shape[0] == 0:
+        raise InvalidInput("weights_missing", "Each criterion needs one weight.", field="weights")
+    bottom = np.where(np.isnan(v), 0.0, v if low is None else np.asarray(low, dtype=float))
+    top = np.where(np.isnan(v), 1.0, v if high is None else np.asarray(high, dtype=float))
+    if not (np.isfinite(bottom).all() and np.isfinite(top).all() and (bottom <= top).all()):
+        raise InvalidInput("value_range", "Each low value must not be above its high value.", field="values")
+    rng = np.random.default_rng([seed, 1])
+    m, draws = v.shape[0], w.shape[0]
+    uncertain = bool((bottom < top).any())
+    counts = np.zeros(m * m)
+    wins = np.zeros((m, m))
+    first_weights = np.zeros_like(v)
+    step = max(1, _CHUNK_CELLS // (v.size if uncertain else m))
+    rank_type = np.uint8 if m <= 256 else np.int32
+    columns = np.arange(m)
+    for start in range(0, draws, step):
+        part = w[start : start + step]
+        scores = _drawn_scores(bottom, top, part, rng) if uncertain else part @ v.T
+        order = np.argsort(-scores, axis=1)
+        counts += np.bincount((order * m + columns).ravel(), minlength=m * m)
+        rank = np.empty(order.shape, dtype=rank_type)
+        np.put_along_axis(rank, order, columns.astype(rank_type)[None, :], axis=1)
+        by_case = np.ascontiguousarray(rank.T)
+        for i in range(m - 1):
+            wins[i, i + 1 :] += np.count_nonzero(by_case[i] < by_case[i + 1 :], axis=1)
+        first = np.zeros((m, len(part)))
+        first[order[:, 0], np.arange(len(part))] = 1.0
+        first_weights += first @ part
+    below = np.tril_indices(m, -1)
+    wins[below] = draws - wins.T[below]
+    np.fill_diagonal(wins, draws / 2)
+    alike = _alike(bottom, top, w)
+    acceptability = alike @ (counts.reshape(m, m) / draws)
+    pairwise = alike @ (wins / draws) @ alike.T
+    pairwise[alike > 0] = 0.5
+    times_first = acceptability[:, :1] * draws
+    central = np.divide(alike @ first_weights, times_first, out=np.full(v.shape, np.nan), where=times_first > 0)
+    confidence = _confidence(bottom, top, central, min(confidence_draws, draws) if uncertain else 1, rng)
+    return Smaa(acceptability, central, confidence, pairwise, draws, seed)
+
+
+def _drawn_scores(bottom: Array, top: Array, weights: Array, rng: np.random.Generator) -> Array:
+    base = weights @ bottom.T
+    for i, j in np.argwhere(bottom < top):
+        base[:, i] += weights[:, j] * (rng.random(len(weights)) * (top[i, j] - bottom[i, j]))
+    return base
+
+
+def _alike(bottom: Array, top: Array, weights: Array) -> Array:
+    """Averaging matrix (m, m) over use cases that no weighting can tell apart."""
+    seen = (weights != 0).any(axis=0)
+    _, group = np.unique(np.round(np.hstack([bottom[:, seen], top[:, seen]]), 12), axis=0, return_inverse=True)
+    same = (group.reshape(-1, 1) == group.reshape(1, -1)).astype(float)
+    return same / same.sum(axis=1, keepdims=True)
+
+
+def _confidence(bottom: Array, top: Array, central: Array, draws: int, rng: np.random.Generator) -> Array:
+    result = np.full(len(bottom), np.nan)
+    ever_first = np.flatnonzero(~np.isnan(central[:, 0]))
+    hits = np.zeros(len(bottom))
+    step = max(1, _CHUNK_CELLS // bottom.size)
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
+        drawn = bottom + rng.random((size, *bottom.shape)) * (top - bottom)
+        for i in ever_first:
+            scores = drawn @ central[i]
+            best = scores.max(axis=1, keepdims=True)
+            leading = scores >= best - TIE_TOLERANCE
+            hits[i] += (leading[:, i] / leading.sum(axis=1)).sum()
+    result[ever_first] = hits[ever_first] / draws
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaking:
+    """``rival`` draws level when this one weight moves from ``weight`` to ``at`` and the others are rescaled."""
+
+    rival: int
+    criterion: int
+    weight: float
+    at: float
+
+    @property
+    def change(self) -> float:
+        return self.at - self.weight
+
+
+def overtakings(values: ArrayLike, weights: ArrayLike, winner: int) -> tuple[Overtaking, ...]:
+    """Every single-weight change within 0..1 that lets a rival draw level, smallest change first.
+
+    values (m, n) without gaps, weights (n,). With d_k = v_ik - v_jk and D = sum over k != c of w_k d_k / (1 - w_c):
+    change = -(S_i - S_j) / (d_c - D).
+    """
+    v = np.asarray(values, dtype=float)
+    w = normalised(weights)
+    d = v[winner] - v
+    lead = d @ w
+    rest = 1.0 - w
+    movable = rest > TIE_TOLERANCE
+    others = np.divide(lead[:, None] - d * w, rest, out=np.full(d.shape, np.nan), where=movable)
+    slope = d - others
+    with np.errstate(invalid="ignore"):
+        steep = np.abs(slope) > TIE_TOLERANCE
+    change = np.divide(-lead[:, None], slope, out=np.full(d.shape, np.nan), where=steep)
+    at = w + change
+    with np.errstate(invalid="ignore"):
+        possible = (at >= -TIE_TOLERANCE) & (at <= 1.0 + TIE_TOLERANCE)
+    possible[winner] = False
+    found = [
+        Overtaking(int(j), int(c), float(w[c]), float(np.clip(at[j, c], 0.0, 1.0))) for j, c in np.argwhere(possible)
+    ]
+    return tuple(sorted(found, key=lambda o: (abs(o.change), o.rival, o.criterion)))
+
+
+class Verdict(StrEnum):
+    CLEAR_WINNER = "clear_winner"
+    CLOSE_CALL = "close_call"
+    COIN_TOSS = "coin_toss"
+    ONLY_ONE = "only_one"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Where the verdicts part: shares of weightings won, and the smallest change of a weight that must be survived."""
+
+    clear: float = 0.80
+    close: float = 0.50
+    margin: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One plain sentence: a message key and the figures to put in. The page owns the wording."""
+
+    key: str
+    figures: Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """The verdict on a ranking, with everything the sentences and the drawer need.
+
+    ``names`` are the use cases and ``criteria`` the weights that were moved (the top criteria); indices point there.
+    """
+
+    names: tuple[str, ...]
+    criteria: tuple[str, ...]
+    scores: Array
+    winner: int
+    runner_up: int | None
+    tied: bool
+    smaa: Smaa
+    overtakings: tuple[Overtaking, ...]
+    verdict: Verdict
+    thresholds: Thresholds
+
+    @property
+    def smallest_change(self) -> float | None:
+        """Absolute change of one weight that dethrones the winner; None when no single weight can."""
+        return abs(self.overtakings[0].change) if self.overtakings else None
+
+    def explain(self, *, limit: int = 3) -> tuple[Sentence, ...]:
+        """The sentences above a ranking, most important first; weights in whole percents where that suffices."""
+        winner = self.names[self.winner]
+        if self.runner_up is None:
+            return (Sentence("robustness.only_one", {"winner": winner}),)
+        out = [Sentence(f"robustness.{self.verdict}", {"winner": winner, "runner_up": self.names[self.runner_up]})]
+        if self.tied:
+            out.append(Sentence("robustness.tied", {"winner": winner, "runner_up": self.names[self.runner_up]}))
+        out.append(Sentence("robustness.first_in", {"winner": winner, "in_100": _in_100(self.smaa.first[self.winner])}))
+        out.append(
+            Sentence(
+                "robustness.runner_up",
+                {
+                    "runner_up": self.names[self.runner_up],
+                    "in_100": _in_100(self.smaa.first[self.runner_up]),
+                },
+            )
+        )
+        said: set[tuple[int, bool]] = set()
+        for o in self.overtakings:
+            # The nearest rival per criterion and direction; a farther one on the same path says nothing new.
+            if (o.criterion, o.change > 0) in said or len(said) >= limit or self.tied:
+                continue
+            said.add((o.criterion, o.change > 0))
+            now, at = _percents(o.weight, o.at)
+            out.append(
+                Sentence(
+                    "robustness.overtakes_if_rises" if o.change > 0 else "robustness.overtakes_if_falls",
+                    {
+                        "rival": self.names[o.rival],
+                        "winner": winner,
+                        "criterion": self.criteria[o.criterion],
+                        "from_percent": now,
+                        "to_percent": at,
+                    },
+                )
+            )
+        if not self.overtakings:
+            out.append(Sentence("robustness.no_single_weight", {"winner": winner}))
+        return tuple(out)
+
+
+def _in_100(share: float) -> int:
+    """Whole number out of 100 that says neither "always" nor "never" unless it is so."""
+    if share <= 0.0 or share >= 1.0:
+        return int(share >= 1.0) * 100
+    return min(99, max(1, round(100 * share)))
+
+
+def _percents(now: float, at: float) -> tuple[float, float]:
+    if round(100 * now) != round(100 * at):
+        return round(100 * now), round(100 * at)
+    if round(100 * now, 1) != round(100 * at, 1):
+        return round(100 * now, 1), round(100 * at, 1)
+    return round(100 * now, 2), round(100 * at, 2)
+
+
+def classify(
+    first_share: float, smallest_change: float | None, *, tied: bool = False, thresholds: Thresholds | None = None
+) -> Verdict:
+    """Clear winner, close call or coin toss; sharing first place is a coin toss, whatever the draws say."""
+    limits = thresholds or Thresholds()
+    if tied or first_share < limits.close:
+        return Verdict.COIN_TOSS
+    if first_share >= limits.clear and (smallest_change is None or smallest_change >= limits.margin):
+        return Verdict.CLEAR_WINNER
+    return Verdict.CLOSE_CALL
+
+
+def assess(
+    tree: CriteriaTree,
+    ratings: ArrayLike,
+    names: Sequence[str],
+    *,
+    kappa: float = KAPPA,
+    kappa_within: float | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    thresholds: Thresholds | None = None,
+    confidence_draws: int = 1_000,
+) -> Robustness:
+    """Rank ratings (m, n) and say how far the ranking holds. Same input and seed, same answer.
+
+    A missing rating stands at the middle of its scale in the scores and is drawn between worst and best in the
+    simulation, so ignorance shows up as doubt. A use case of which nothing is known has no place in a ranking.
+    """
+    x = np.asarray(ratings, dtype=float)
+    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != len(tree.keys):
+        raise InvalidInput("ratings_shape", "Each use case needs one place per sub-criterion.", field="ratings")
+    if len(names) != x.shape[0]:
+        raise InvalidInput("names_shape", "Each use case needs a name.", field="names")
+    if (empty := np.flatnonzero(np.isnan(x).all(axis=1))).size:
+        raise InvalidInput("nothing_known", "This use case has not been rated yet.", field=names[empty[0]])
+    limits = thresholds or Thresholds()
+    values = anchored_values(x, tree.x0, tree.x1)
+    rng = np.random.default_rng([seed, 0])
+    weights = tree_weights(tree, kappa=kappa, kappa_within=kappa_within, draws=draws, rng=rng)
+    result = smaa(values, weights, seed=seed, confidence_draws=confidence_draws)
+    by_top = top_values(tree, values)
+    scores = by_top @ tree.top_weights
+    leaders = np.flatnonzero(scores >= scores.max() - TIE_TOLERANCE)
+    winner = int(leaders[result.first[leaders].argmax()])
+    known = (tuple(names), tree.top_keys, scores, winner)
+    if len(x) == 1:
+        return Robustness(*known, None, False, result, (), Verdict.ONLY_ONE, limits)
+    rivals = np.delete(np.arange(len(x)), winner)
+    runner_up = int(rivals[np.lexsort((-result.first[rivals], -np.round(scores[rivals], 9)))[0]])
+    flips = overtakings(by_top, tree.top_weights, winner)
+    tied = len(leaders) > 1
+    smallest = abs(flips[0].change) if flips else None
+    verdict = classify(float(result.first[winner]), smallest, tied=tied, thresholds=limits)
+    return Robustness(*known, runner_up, tied, result, flips, verdict, limits)
