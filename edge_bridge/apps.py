@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class EdgeBridgeConfig(AppConfig):
+    name = "edge_bridge"

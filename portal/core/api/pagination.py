@@ -1,0 +1,40 @@
+"""Cursor pagination whose every ordering ends in the id; ``?page_size=`` up to 1000, ``?ordering=`` from the view's list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+
+
+class Cursor(CursorPagination):
+    page_size = 100
+    max_page_size = 1000
+    page_size_query_param = "page_size"
+    page_size_query_description = "Rows per page, 1 to 1000."
+    ordering = ("id",)
+    offset_cutoff = 10_000
+
+    def get_ordering(self, request: Request, queryset: Any, view: Any) -> tuple[str, ...]:
+        allowed = getattr(view, "ordering_fields", ())
+        asked = [name.strip() for name in request.query_params.get("ordering", "").split(",") if name.strip()]
+        for name in asked:
+            if name.lstrip("-") not in allowed:
+                raise ValidationError({"ordering": f"Order by one of: {', '.join(allowed) or 'nothing here'}."})
+        chosen = asked or list(getattr(view, "default_ordering", ("id",)))
+        return tuple([name for name in chosen if name.lstrip("-") != "id"] + ["id"])
+
+    def get_page_size(self, request: Request) -> int | None:
+        raw = request.query_params.get("page_size")
+        if raw is None:
+            return self.page_size
+        if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= self.max_page_size:
+            raise ValidationError({"page_size": f"A whole number from 1 to {self.max_page_size}."})
+        return int(raw)
+
+    def _get_position_from_instance(self, instance: Any, ordering: Any) -> str:
+        name = ordering[0].lstrip("-")
+        value = instance[name] if isinstance(instance, dict) else getattr(instance, name)
+        return str(value)

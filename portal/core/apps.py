@@ -1,0 +1,18 @@
+from django.apps import AppConfig
+
+
+class CoreConfig(AppConfig):
+    name = "portal.core"
+    label = "core"
+    verbose_name = "Core"
+
+    def ready(self) -> None:
+        from django.conf import settings
+        from django.db.models.signals import post_migrate
+
+        from portal.core import checks  # noqa: F401
+        from portal.core.access import sync_roles
+        from portal.logs import configure
+
+        configure(json=settings.LOG_JSON, level=settings.LOG_LEVEL)
+        post_migrate.connect(sync_roles, dispatch_uid="core.sync_roles")

@@ -1,0 +1,25 @@
+"""The last answers: 404 and 500, as a problem on the API doors and as a page elsewhere. Never a stack trace."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from portal.core.api.problems import PROBLEM, problem
+
+_DOORS = ("/api/", "/edge/", "/services/")
+
+
+def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    if request.path.startswith(_DOORS):
+        body = problem(404, "not_found", "There is nothing here that you may see.")
+        return JsonResponse(body, status=404, content_type=PROBLEM)
+    return render(request, "404.html", {"title": "Not found"}, status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    request_id = getattr(request, "request_id", "")
+    if request.path.startswith(_DOORS):
+        body = problem(500, "internal", f"Something failed here. Tell us the request id {request_id}.")
+        return JsonResponse(body, status=500, content_type=PROBLEM)
+    return render(request, "500.html", {"title": "Something failed", "request_id": request_id}, status=500)

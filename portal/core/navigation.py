@@ -1,0 +1,78 @@
+"""The menu and the site switcher. Apps fill these in ``AppConfig.ready``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+
+SECTIONS: tuple[tuple[str, str, int | None], ...] = (
+    ("home", "", None),
+    ("align", "Align", 1),
+    ("architect", "Architect", 2),
+    ("operate", "Operate", 3),
+    ("enable", "Enable", 4),
+    ("monetise", "Monetise", 5),
+    ("system", "System", None),
+)
+
+
+@dataclass(frozen=True)
+class NavItem:
+    section: str
+    label: str
+    url_name: str
+    icon: str
+    order: int = 100
+    count: Callable[[Any], int] | None = None
+
+
+_items: list[NavItem] = []
+_site_lister: Callable[[Any], list[dict[str, str]]] | None = None
+
+
+def register(*items: NavItem) -> None:
+    for item in items:
+        if item.section not in {key for key, _, _ in SECTIONS}:
+            raise ValueError(f"There is no menu section {item.section!r}.")
+        if item not in _items:
+            _items.append(item)
+
+
+def register_site_lister(lister: Callable[[Any], list[dict[str, str]]]) -> None:
+    """``lister(user)`` gives ``[{"id", "name"}]`` of the sites the user may see."""
+    global _site_lister
+    _site_lister = lister
+
+
+def sites_of(user: Any) -> list[dict[str, str]]:
+    return _site_lister(user) if _site_lister else []
+
+
+def menu(request: Any) -> list[dict[str, Any]]:
+    path = request.path
+    sections = []
+    rows = []
+    for item in _items:
+        try:
+            rows.append((item, reverse(item.url_name)))
+        except NoReverseMatch:
+            continue
+    best = max((url for _, url in rows if path == url or (url != "/" and path.startswith(url))), key=len, default="/")
+    for key, label, phase in SECTIONS:
+        items = [
+            {
+                "label": item.label,
+                "url": url,
+                "icon": item.icon,
+                "active": url == best,
+                "count": (item.count(request.user) or None) if item.count else None,
+            }
+            for item, url in sorted(rows, key=lambda row: (row[0].order, row[0].label))
+            if item.section == key
+        ]
+        if items:
+            sections.append({"key": key, "label": label, "phase": phase, "items": items})
+    return sections

@@ -1,0 +1,117 @@
+"""Template helpers: numbers with units, ages, and looking things up."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from portal.core.api.renderers import dumps
+from portal.core.clock import rfc3339, wall_now
+
+register = template.Library()
+
+
+@register.filter
+def quantity(value: Any, digits: int = 3) -> str:
+    """A number with ``digits`` significant digits; a dash when there is none."""
+    if value is None or value == "" or value != value:
+        return "–"
+    number = float(value)
+    if number == 0:
+        return "0"
+    if abs(number) >= 10**digits:
+        return f"{number:,.0f}"
+    text = f"{number:.{digits}g}"
+    return f"{float(text):,.{max(0, digits - len(str(int(abs(number)))))}f}" if "e" in text else text
+
+
+@register.filter
+def percent(value: Any, digits: int = 0) -> str:
+    return "–" if value is None else f"{100 * float(value):.{digits}f} %"
+
+
+@register.filter
+def money(value: Any, currency: str = "EUR") -> str:
+    return "–" if value is None else f"{float(value):,.0f} {currency}"
+
+
+@register.filter
+def age(value: datetime | None) -> SafeString | str:
+    """How long ago, in words, with the exact UTC time on hover."""
+    if value is None:
+        return "–"
+    seconds = (wall_now() - value).total_seconds()
+    return format_html(
+        '<time datetime="{}" title="{} UTC" data-age>{}</time>',
+        rfc3339(value),
+        f"{value:%Y-%m-%d %H:%M:%S}",
+        ago(seconds),
+    )
+
+
+def ago(seconds: float) -> str:
+    future = seconds < 0
+    span = duration(abs(seconds))
+    if abs(seconds) < 5:
+        return "now"
+    return f"in {span}" if future else f"{span} ago"
+
+
+@register.filter
+def duration(seconds: Any) -> str:
+    """A span in the two largest units that matter."""
+    if seconds is None:
+        return "–"
+    left = round(float(seconds))
+    if left < 60:
+        return f"{left} s"
+    if left < 3600:
+        return f"{left // 60} min" + (f" {left % 60} s" if left < 600 and left % 60 else "")
+    if left < 86_400:
+        return f"{left // 3600} h" + (f" {left % 3600 // 60} min" if left % 3600 // 60 else "")
+    return f"{left // 86_400} d" + (f" {left % 86_400 // 3600} h" if left < 864_000 and left % 86_400 // 3600 else "")
+
+
+@register.filter
+def plant(value: datetime | None) -> SafeString | str:
+    """A moment of plant time, marked as such."""
+    if value is None:
+        return "–"
+    return format_html(
+        '<time datetime="{}" class="pg-plant-time" title="Plant time">{}</time>',
+        rfc3339(value),
+        f"{value:%Y-%m-%d %H:%M}",
+    )
+
+
+@register.filter
+def get(mapping: Any, key: Any) -> Any:
+    return mapping.get(key) if hasattr(mapping, "get") else None
+
+
+@register.filter
+def as_json(value: Any) -> SafeString:
+    """JSON for a script block of type application/json."""
+    text = dumps(value).decode().replace("<", "\\u003C").replace(">", "\\u003E").replace("&", "\\u0026")
+    return mark_safe(text)  # noqa: S308
+
+
+@register.filter
+def pretty(value: Any) -> str:
+    return json.dumps(json.loads(dumps(value)), indent=2, ensure_ascii=False)
+
+
+@register.simple_tag(takes_context=True)
+def panel(context: Any, item: dict[str, Any]) -> str:
+    """Renders one panel of a detail page with its own context."""
+    request = context.get("request")
+    return render_to_string(
+        item["template"],
+        {"object": context.get("object"), "request": request, "user": getattr(request, "user", None)} | item["context"],
+    )
