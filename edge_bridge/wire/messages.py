@@ -141,10 +141,10 @@ class ReplayJump(Message):
 
 
 class ReplayControl(Message):
-    """For a replaying PLC only. `pace` is in rows per wall second."""
+    """For a replaying PLC only. `pace` is in rows per wall second, 0 = as fast as the rows are read."""
 
     source: Id
-    pace: Annotated[float, Meta(ge=0.01, le=655.0)] | None = None
+    pace: Annotated[float, Meta(ge=0.0, le=655.0)] | None = None
     paused: bool | None = None
     jump: ReplayJump | None = None
 
