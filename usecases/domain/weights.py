@@ -189,7 +189,9 @@ def ahp(matrix: ArrayLike, *, random_index: str = DEFAULT_RANDOM_INDEX, limit: f
     revisit = None
     if not consistent:
         implied = weights[:, None] / weights[None, :]
-        i, j = np.unravel_index(int(np.triu(np.abs(np.log(a / implied)), 1).argmax()), a.shape)
+        gap = np.triu(np.abs(np.log(a / implied)), 1)
+        # Rounded, so that equal gaps name the first pair on every machine.
+        i, j = np.unravel_index(int(np.round(gap, 9).argmax()), a.shape)
         revisit = Judgement(int(i), int(j), float(a[i, j]), float(implied[i, j]))
     return Ahp(weights, lambda_max, index, ratio, random_index, consistent, revisit)
 
