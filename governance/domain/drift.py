@@ -11,12 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
+from governance.domain.distances import effect_size, jensen_shannon, population_stability, wasserstein_sorted
 from governance.domain.ks import ks_critical, ks_exceeds, ks_p_value, ks_sorted
 from governance.domain.reference import Reference, SeasonalHistory, SortedColumn, bin_shares, sort_columns
 
@@ -80,7 +80,7 @@ def drift_statistics(reference: Reference, rows: ArrayLike) -> DriftStatistics:
         shares = bin_shares(new.values, reference.edges[j])
         psi[j] = population_stability(reference.shares[j], shares, old.rows, new.rows)
         js[j] = jensen_shannon(reference.shares[j], shares)
-        effect[j] = effect_size(distance[j], old, new)
+        effect[j] = effect_size(distance[j], std=old.std, mean=old.mean, current_std=new.std, current_mean=new.mean)
         shift[j] = new.mean - old.mean
     return DriftStatistics(
         names=reference.names,
@@ -95,61 +95,6 @@ def drift_statistics(reference: Reference, rows: ArrayLike) -> DriftStatistics:
         effect=effect,
         mean_shift=shift,
     )
-
-
-def wasserstein_sorted(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
-    """Wasserstein-1 distance of two sorted, finite, non-empty samples, in their unit: area between the quantiles."""
-    m, n = reference.size, current.size
-    if m == n:
-        return float(np.abs(reference - current).mean())
-    old, new, width = _quantile_steps(m, n)
-    return float(np.abs(reference[old] - current[new]) @ width)
-
-
-@lru_cache(maxsize=4)
-def _quantile_steps(m: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Rows of both samples and width of each step on which both quantile functions are constant (m + n - gcd steps)."""
-    ends = np.union1d(np.arange(1, m + 1, dtype=np.int64) * n, np.arange(1, n + 1, dtype=np.int64) * m)
-    starts = np.concatenate(([0], ends[:-1]))
-    return starts // n, starts // m, (ends - starts) / (m * n)
-
-
-def population_stability(
-    reference: NDArray[np.float64], current: NDArray[np.float64], reference_rows: int, current_rows: int
-) -> float:
-    """PSI of two share vectors over the same bins: sum of (q - p) ln(q / p). An empty bin counts as half a row."""
-    p = np.maximum(reference, 0.5 / reference_rows)
-    q = np.maximum(current, 0.5 / current_rows)
-    return float(np.sum((q - p) * np.log(q / p)))
-
-
-def psi_without_drift(bins: int, reference_rows: int, current_rows: int) -> float:
-    """Mean PSI of two samples of one distribution, about (bins - 1)(1/m + 1/n): below it PSI says nothing."""
-    return (bins - 1) * (1.0 / reference_rows + 1.0 / current_rows)
-
-
-def jensen_shannon(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
-    """Jensen-Shannon distance (square root of the divergence, base 2) of two share vectors over the same bins."""
-    middle = (reference + current) / 2.0
-    divergence = 0.0
-    for shares in (reference, current):
-        held = shares > 0.0
-        divergence += float(np.sum(shares[held] * np.log2(shares[held] / middle[held]))) / 2.0
-    return math.sqrt(min(1.0, max(0.0, divergence)))
-
-
-def effect_size(distance: float, reference: SortedColumn, current: SortedColumn) -> float:
-    """Wasserstein-1 distance in standard deviations of the reference.
-
-    A constant reference has no spread of its own: then the spread of both samples laid together in equal parts is
-    the yardstick (2 for two different constants, 0 for two equal ones), so the size stays finite.
-    """
-    if distance == 0.0:
-        return 0.0
-    scale = reference.std
-    if scale == 0.0:
-        scale = math.sqrt(current.std**2 / 2.0 + (current.mean - reference.mean) ** 2 / 4.0)
-    return distance / scale
 
 
 class DriftState(StrEnum):
@@ -173,13 +118,14 @@ class DriftLimits:
     """When a difference is an alarm.
 
     `alpha`: family-wise significance level over the features (Bonferroni: alpha / measured features each).
-    `effect`: least Wasserstein-1 distance in standard deviations of the reference. `missing`: greatest rise of the
+    `effect`: least Wasserstein-1 distance in standard deviations of the reference; a season whose own blocks differ
+    by more raises it to their greatest difference. `missing`: greatest rise of the
     share of missing values. `share`: share of measured features that must drift for the window to count as drifted.
     `min_rows`: least finite values in either sample.
     """
 
     alpha: float = 0.05
-    effect: float = 0.5
+    effect: float = 0.7
     missing: float = 0.1
     share: float = 0.3
     min_rows: int = 100
@@ -202,6 +148,7 @@ class FeatureDrift:
     ks: float
     critical: float
     effect: float
+    effect_limit: float
     wasserstein: float
     psi: float
     js: float
@@ -229,10 +176,16 @@ class WindowDrift:
 
 
 def judge(
-    statistics: DriftStatistics, limits: DriftLimits | None = None, *, season: Season = Season.NOT_USED
+    statistics: DriftStatistics,
+    limits: DriftLimits | None = None,
+    *,
+    season: Season = Season.NOT_USED,
+    natural: NDArray[np.float64] | None = None,
 ) -> WindowDrift:
     """Verdict on a window from its statistics.
 
+    `natural`: shape (features,), greatest effect that blocks of the reference show among themselves, NaN where
+    unknown; a window must exceed it as well as `limits.effect`.
     With `Season.MISSING` the figures stay visible and every verdict is "not measured": a difference from another
     season is no drift.
     """
@@ -241,7 +194,10 @@ def judge(
     tested = int(enough.sum())
     critical = statistics.critical_values(limits.alpha / max(1, tested))
     significant = ks_exceeds(statistics.ks, critical)
-    large = statistics.effect > limits.effect
+    effect_limits = np.full(statistics.effect.shape, limits.effect)
+    if natural is not None:
+        effect_limits = np.fmax(effect_limits, natural)
+    large = statistics.effect > effect_limits
     emptier = statistics.missing - statistics.reference_missing > limits.missing
     features = []
     for j, name in enumerate(statistics.names):
@@ -263,6 +219,7 @@ def judge(
                 ks=float(statistics.ks[j]),
                 critical=float(critical[j]),
                 effect=float(statistics.effect[j]),
+                effect_limit=float(effect_limits[j]),
                 wasserstein=float(statistics.wasserstein[j]),
                 psi=float(statistics.psi[j]),
                 js=float(statistics.js[j]),
@@ -298,12 +255,13 @@ def seasonal_drift(
     Without rows of that season the figures are against all of the past and the verdict is "not measured"; None when
     there is no past at all.
     """
-    reference, season = history.reference_for(start, end), Season.SAME_SEASON
-    if reference is None:
-        reference, season = history.whole_before(start), Season.MISSING
-    if reference is None:
-        return None
-    return judge(drift_statistics(reference, rows), limits, season=season)
+    table = np.asarray(rows, dtype=np.float64)
+    found = history.reference_for(start, end, block_rows=len(table))
+    if found is not None:
+        statistics = drift_statistics(found.reference, table)
+        return judge(statistics, limits, season=Season.SAME_SEASON, natural=found.natural)
+    whole = history.whole_before(start)
+    return None if whole is None else judge(drift_statistics(whole, table), limits, season=Season.MISSING)
 
 
 @dataclass(frozen=True, slots=True)

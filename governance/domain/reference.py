@@ -11,11 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from governance.domain.distances import effect_size, wasserstein_sorted
+
 BINS = 10
 """Number of quantile bins for PSI and Jensen-Shannon: the reference's deciles."""
 
 YEAR = np.timedelta64(31_556_952, "s")
 """Mean length of a Gregorian year, 365.2425 days."""
+
+MIN_BLOCKS = 4
+"""Fewer blocks than this cannot tell how much a season differs from itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,20 @@ def bin_shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArr
 
 
 @dataclass(frozen=True, slots=True)
+class SeasonalReference:
+    """The same season of earlier years, and how much it differs from itself.
+
+    `natural`: shape (features,), greatest effect (Wasserstein-1 in standard deviations of the season) of one block of
+    consecutive rows against the rest of the season; NaN where fewer than `MIN_BLOCKS` blocks exist. Weather and load
+    change slowly, so that any few weeks differ from a whole season: a window is remarkable only beyond that.
+    """
+
+    reference: Reference
+    natural: NDArray[np.float64]
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
 class SeasonalHistory:
     """Rows of the past with their plant time, from which the reference of a season is cut.
 
@@ -160,8 +179,8 @@ class SeasonalHistory:
         half_width = np.timedelta64(round(half_width_days * 86_400), "s")
         return cls(names, stamps, table, half_width, min_rows)
 
-    def season_mask(self, start: np.datetime64, end: np.datetime64) -> NDArray[np.bool_]:
-        """Which rows lie in the season of the window [start, end] in an earlier year; shape (rows,).
+    def season_slices(self, start: np.datetime64, end: np.datetime64) -> list[slice]:
+        """Rows that lie in the season of the window [start, end] in an earlier year, oldest first, without overlap.
 
         For every whole number k >= 1 of years: rows from `start - k years - half_width` to
         `end - k years + half_width`, always before `start`. The turn of the year needs no special case.
@@ -169,28 +188,63 @@ class SeasonalHistory:
         start, end = start.astype("datetime64[s]"), end.astype("datetime64[s]")
         if end < start:
             raise ValueError("the window ends before it starts")
-        mask = np.zeros(self.times.size, dtype=bool)
         if self.times.size == 0:
-            return mask
-        years = int((start - self.times[0] + self.half_width) / YEAR) + 1
-        for k in range(1, years + 1):
-            low = self.times.searchsorted(start - k * YEAR - self.half_width, "left")
-            high = self.times.searchsorted(end - k * YEAR + self.half_width, "right")
-            mask[low:high] = True
-        mask[self.times.searchsorted(start, "left") :] = False
-        return mask
+            return []
+        last = int(self.times.searchsorted(start, "left"))
+        years = max(0, int((start - self.times[0] + self.half_width) / YEAR) + 1)
+        slices: list[slice] = []
+        for k in range(years, 0, -1):
+            low = int(self.times.searchsorted(start - k * YEAR - self.half_width, "left"))
+            high = min(last, int(self.times.searchsorted(end - k * YEAR + self.half_width, "right")))
+            low = max(low, slices[-1].stop) if slices else low
+            if low < high:
+                slices.append(slice(low, high))
+        return slices
 
-    def reference_for(self, start: np.datetime64, end: np.datetime64) -> Reference | None:
-        """Reference of the same season in earlier years, or None when the history holds fewer than `min_rows`."""
-        mask = self.season_mask(start, end)
-        if np.count_nonzero(mask) < self.min_rows:
+    def reference_for(
+        self, start: np.datetime64, end: np.datetime64, *, block_rows: int | None = None
+    ) -> SeasonalReference | None:
+        """Reference of the same season in earlier years, or None when the history holds fewer than `min_rows`.
+
+        `block_rows`: length of the window to be judged, to learn how much blocks of that length differ among
+        themselves; without it `natural` is NaN.
+        """
+        slices = self.season_slices(start, end)
+        if sum(part.stop - part.start for part in slices) < self.min_rows:
             return None
-        return Reference.from_rows(self.rows[mask], self.names)
+        reference = Reference.from_rows(np.concatenate([self.rows[part] for part in slices]), self.names)
+        natural, blocks = np.full(reference.features, np.nan), 0
+        if block_rows:
+            natural, blocks = self._natural_effects(reference, slices, block_rows)
+        return SeasonalReference(reference, natural, blocks)
 
     def whole_before(self, start: np.datetime64) -> Reference | None:
         """Reference of everything before the window, the fallback to look at when no season can be cut."""
         rows = self.rows[: self.times.searchsorted(start.astype("datetime64[s]"), "left")]
         return Reference.from_rows(rows, self.names) if len(rows) >= self.min_rows else None
+
+    def _natural_effects(
+        self, season: Reference, slices: list[slice], block_rows: int
+    ) -> tuple[NDArray[np.float64], int]:
+        """Greatest effect per feature of half-overlapping blocks against the rest of the season, and their number."""
+        blocks = [
+            slice(low, low + block_rows)
+            for part in slices
+            for low in range(part.start, part.stop - block_rows + 1, max(1, block_rows // 2))
+        ]
+        natural = np.full(season.features, np.nan)
+        if len(blocks) < MIN_BLOCKS:
+            return natural, len(blocks)
+        places = np.concatenate([np.arange(part.start, part.stop) for part in slices])
+        for block in blocks:
+            rest = sort_columns(self.rows[places[(places < block.start) | (places >= block.stop)]])
+            inside = sort_columns(self.rows[block])
+            for j, (old, new) in enumerate(zip(rest, inside, strict=True)):
+                spread = season.columns[j].std
+                if old.rows and new.rows and spread > 0.0:
+                    distance = wasserstein_sorted(old.values, new.values)
+                    natural[j] = np.fmax(natural[j], effect_size(distance, std=spread))
+        return natural, len(blocks)
 
 
 def _mean_and_std(values: NDArray[np.float64]) -> tuple[float, float]:
