@@ -1,0 +1,436 @@
+"""The closed loop of a decaying regression model: alert, retraining, champion check, recovery.
+
+Row by row as labels arrive, the policy decides when an alert opens, when a retraining is due, whether its challenger
+replaces the incumbent and when the alert closes. It reads no clock and no store: a row number is its only time.
+Terms, guarantees and the worked table: docs/algorithms/retraining.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from governance.domain.concept import ConceptLimit, ConceptWindows, Measure, concept_limit, windowed_errors
+
+Floats = NDArray[np.float64]
+Predict = Callable[[Floats], Floats]
+Fit = Callable[[Floats, Floats, Floats], Predict]
+
+
+class Detector(StrEnum):
+    """What opened an alert: the judged windows, or the residual detector that looks at every row."""
+
+    WINDOW = "window"
+    STREAM = "stream"
+
+
+class Step(StrEnum):
+    """Where the loop stands. Only in `WATCHING` is no alert open."""
+
+    WATCHING = "watching"
+    WAITING = "waiting"  # alert open, the next retraining is not due yet
+    TRAINING = "training"  # a retraining was asked for, its champion check is not back
+    ROLLOUT = "rollout"  # a challenger won and is not in force yet
+    TRIAL = "trial"  # the new champion is in force and collects evidence
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainingConfig:
+    """Settings of the loop; all lengths in labelled rows.
+
+    `window`, `stride`: the judged windows. `sigmas`: their limit above the mean of the out-of-fold windows.
+    `allowance`: excess of the loss over its out-of-fold level that is tolerated (1 = the loss may double).
+    `cap`: a residual counts as at most this many out-of-fold RMSE. `headroom`: factor on the highest out-of-fold value
+    of the residual detector. `train_rows`: length of the training slice; `memory`: e-folding age of its weights.
+    `min_gap`: rows between two retrainings at least. `holdout`: latest rows kept from the challenger in the check.
+    `min_gain`: share by which the challenger's held-out loss must be lower. `evidence`: rows on which recovery is
+    judged. `backoff_limit`: the gap after refusals in a row doubles, at most this often.
+    """
+
+    window: int = 600
+    stride: int = 300
+    sigmas: float = 3.0
+    allowance: float = 1.0
+    cap: float = 3.0
+    headroom: float = 1.25
+    train_rows: int = 5000
+    memory: float = 1000.0
+    min_gap: int = 150
+    holdout: int = 150
+    min_gain: float = 0.0
+    evidence: int = 300
+    backoff_limit: int = 3
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.holdout <= self.min_gap:
+            raise ValueError("holdout is 1 to min_gap rows: the incumbent must not have been trained on them")
+        if self.train_rows <= 2 * self.holdout:
+            raise ValueError("train_rows must be more than twice the holdout")
+        if self.memory <= 0 or self.cap <= 0 or self.allowance < 0 or self.headroom < 1 or self.evidence < 1:
+            raise ValueError("memory and cap above 0, allowance at least 0, headroom and evidence at least 1")
+        if not 0.0 <= self.min_gain < 1.0 or self.backoff_limit < 0:
+            raise ValueError("min_gain from 0 to below 1, backoff_limit at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What "as good as accepted" means, measured out-of-fold; `scale` and `window` in the label's unit.
+
+    `scale`: out-of-fold RMSE. `window`: limit on the RMSE of a window. `stream`: limit on the residual detector.
+    """
+
+    scale: float
+    window: ConceptLimit
+    stream: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOpened:
+    """`value` passed `limit` with labelled row `row`; RMSE for `window`, accumulated excess loss for `stream`."""
+
+    row: int
+    detector: Detector
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlertClosed:
+    """The last `evidence` rows of the champion cost `value` (mean scaled loss), at or below `limit`."""
+
+    row: int
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainDue:
+    """Train now, as the `number`-th retraining, on labelled rows `first` to `last` inclusive.
+
+    In the champion check the challenger is trained on `first` to `held_out - 1` and scored on `held_out` to `last`.
+    """
+
+    row: int
+    number: int
+    first: int
+    held_out: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengerAccepted:
+    """RMSE on the held-out rows, label's unit: the challenger's is lower. Register it and roll it out."""
+
+    row: int
+    number: int
+    challenger: float
+    incumbent: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengerRefused:
+    """RMSE on the held-out rows, label's unit: the challenger's is not lower. The incumbent stays in force."""
+
+    row: int
+    number: int
+    challenger: float
+    incumbent: float
+    rows: int
+    next_row: int
+
+
+Decision = AlertOpened | AlertClosed | RetrainDue | ChallengerAccepted | ChallengerRefused
+
+
+def recency_weights(rows: int, memory: float) -> Floats:
+    """Weight of each training row, oldest first, shape (rows,): exp(-age / memory), the newest has weight 1."""
+    return np.exp(-np.arange(rows - 1, -1, -1) / memory)
+
+
+def scaled_loss(residuals: ArrayLike, scale: float, cap: float) -> Floats:
+    """min(|residual| / scale, cap) squared: 1 on average in the out-of-fold year, whatever the label's unit."""
+    size = np.abs(np.asarray(residuals, dtype=np.float64)) / scale
+    return np.square(np.minimum(size, cap))
+
+
+def accumulated_excess(loss: ArrayLike, allowance: float) -> Floats:
+    """One-sided CUSUM of the loss (Page 1954): s = max(0, s + loss - 1 - allowance), shape as `loss`."""
+    steps = np.cumsum(np.asarray(loss, dtype=np.float64) - 1.0 - allowance)
+    return steps - np.minimum.accumulate(np.minimum(steps, 0.0))
+
+
+def calibrate(residuals: ArrayLike, config: RetrainingConfig) -> Limits:
+    """Limits from out-of-fold residuals, shape (rows,): a model of earlier rows scored on later ones.
+
+    By construction no window and no row of these residuals is an alarm. Raises ValueError without two full windows.
+    """
+    errors = np.asarray(residuals, dtype=np.float64)
+    if errors.ndim != 1 or not np.isfinite(errors).all():
+        raise ValueError("expected finite residuals of shape (rows,)")
+    scale = float(np.sqrt(np.mean(np.square(errors)))) if errors.size else 0.0
+    if scale == 0.0:
+        raise ValueError("out-of-fold residuals are all zero: no scale")
+    form = {"measure": Measure.RMSE, "size": config.window, "step": config.stride}
+    window = concept_limit(errors, k=config.sigmas, **form)
+    highest = float(windowed_errors(errors, **form).max())
+    window = ConceptLimit(
+        window.measure, max(window.open_above, highest), window.close_below, window.mean, window.sigma, window.windows
+    )
+    excess = accumulated_excess(scaled_loss(errors, scale, config.cap), config.allowance)
+    return Limits(scale, window, max(float(excess.max()) * config.headroom, 1.0))
+
+
+@dataclass(slots=True)
+class _State:
+    next_row: int
+    step: Step = Step.WATCHING
+    champion_from: int = 0
+    excess: float = 0.0
+    evidence: list[float] = field(default_factory=list)
+    last_training: int | None = None
+    due_row: int = 0
+    refusals: int = 0
+    number: int = 0
+
+
+class RetrainingPolicy:
+    """Decides over one model. Feed it residuals as labels arrive; tell it what became of each retraining.
+
+    Rows are the positions of labelled rows, in order, without gaps; a row that never gets a label has no position.
+    `start`: the first row that will be fed; the champion in force has not been trained on it or on any later one.
+    """
+
+    def __init__(self, config: RetrainingConfig, limits: Limits, *, start: int = 0) -> None:
+        self.config = config
+        self.limits = limits
+        self._windows = ConceptWindows(limits.window, config.window, config.stride)
+        self._s = _State(next_row=start, champion_from=start)
+
+    @property
+    def step(self) -> Step:
+        """Where the loop stands."""
+        return self._s.step
+
+    @property
+    def alert_open(self) -> bool:
+        """Whether an alert is open."""
+        return self._s.step is not Step.WATCHING
+
+    @property
+    def next_row(self) -> int:
+        """The first row that has not been fed."""
+        return self._s.next_row
+
+    @property
+    def retrainings(self) -> int:
+        """Retrainings asked for so far, accepted, refused and abandoned ones."""
+        return self._s.number
+
+    def observe(self, first_row: int, residuals: ArrayLike) -> list[Decision]:
+        """Feed the residuals (label minus live prediction) of rows `first_row` on, shape (rows,); what follows.
+
+        Stops for nobody: decisions are those of feeding row by row. Raises ValueError when rows are missing, repeated
+        or not finite, and then nothing has been taken in.
+        """
+        errors = np.atleast_1d(np.asarray(residuals, dtype=np.float64))
+        if errors.ndim != 1 or not np.isfinite(errors).all():
+            raise ValueError("expected finite residuals of shape (rows,)")
+        if first_row != self._s.next_row:
+            raise ValueError(f"expected row {self._s.next_row}, got {first_row}")
+        losses = scaled_loss(errors, self.limits.scale, self.config.cap)
+        decisions: list[Decision] = []
+        for error, loss in zip(errors.tolist(), losses.tolist(), strict=True):
+            row = self._s.next_row
+            self._s.next_row += 1
+            if row >= self._s.champion_from:
+                decisions += self._judge(row, error, loss)
+            decisions += self._due(row)
+        return decisions
+
+    def check(self, challenger: ArrayLike, incumbent: ArrayLike) -> ChallengerAccepted | ChallengerRefused:
+        """Champion check: residuals of both models on the rows held out by the last RetrainDue, shape (holdout,) each.
+
+        Accepted only if the challenger's mean squared residual is lower by `min_gain`. Raises ValueError when no
+        retraining is under way or the shapes differ.
+        """
+        self._expect(Step.TRAINING)
+        ours, theirs = (np.asarray(each, dtype=np.float64) for each in (challenger, incumbent))
+        if ours.shape != (self.config.holdout,) or theirs.shape != ours.shape:
+            raise ValueError(f"expected residuals of the {self.config.holdout} held-out rows of both models")
+        if not np.isfinite(theirs).all():
+            raise ValueError("the incumbent's residuals are not finite")
+        new, old = float(np.mean(np.square(ours))), float(np.mean(np.square(theirs)))
+        row = self._s.next_row - 1
+        metrics = {"number": self._s.number, "challenger": math.sqrt(new), "incumbent": math.sqrt(old)}
+        if math.isfinite(new) and new < old * (1.0 - self.config.min_gain):
+            self._s.step, self._s.refusals = Step.ROLLOUT, 0
+            return ChallengerAccepted(row, rows=ours.size, **metrics)
+        self._wait()
+        return ChallengerRefused(row, rows=ours.size, next_row=self._s.due_row, **metrics)
+
+    def deployed(self, first_row: int) -> None:
+        """The accepted challenger predicts from `first_row` on; reported late, it counts from the next row."""
+        self._expect(Step.ROLLOUT)
+        self._s.step = Step.TRIAL
+        self._s.champion_from = max(first_row, self._s.next_row)
+        self._s.excess = 0.0
+        self._s.evidence = []
+        self._windows.restart(alarm=False)
+
+    def abandon(self) -> int:
+        """The retraining or rollout under way failed: the incumbent stays. The row from which the next may be due."""
+        self._expect(Step.TRAINING, Step.ROLLOUT)
+        self._wait()
+        return self._s.due_row
+
+    def state(self) -> dict[str, Any]:
+        """Everything as plain values for JSON; `from_state` continues exactly where this stopped."""
+        return {
+            "config": asdict(self.config),
+            "limits": asdict(self.limits) | {"window": self.limits.window.to_dict()},
+            "windows": self._windows.to_dict(),
+            "loop": asdict(self._s) | {"step": self._s.step.value},
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> RetrainingPolicy:
+        """Inverse of `state`."""
+        limits = state["limits"]
+        policy = cls(
+            RetrainingConfig(**state["config"]),
+            Limits(limits["scale"], ConceptLimit.from_dict(limits["window"]), limits["stream"]),
+        )
+        policy._windows = ConceptWindows.from_dict(state["windows"])
+        loop = state["loop"]
+        policy._s = _State(**(loop | {"step": Step(loop["step"]), "evidence": list(loop["evidence"])}))
+        return policy
+
+    def _judge(self, row: int, error: float, loss: float) -> list[Decision]:
+        """One row of the champion in force."""
+        s = self._s
+        s.excess = max(0.0, s.excess + loss - 1.0 - self.config.allowance)
+        windows = self._windows.update(error)
+        if s.step is Step.WATCHING:
+            return self._open(row, [w.level for w in windows])
+        s.evidence = [*s.evidence[-(self.config.evidence - 1) :], loss] if self.config.evidence > 1 else [loss]
+        full = len(s.evidence) == self.config.evidence
+        cost, limit = float(np.mean(s.evidence)), 1.0 + self.config.allowance
+        if s.step in (Step.TRIAL, Step.WAITING) and full and cost <= limit:
+            self._restart()
+            return [AlertClosed(row, cost, limit)]
+        if s.step is Step.TRIAL and (full or s.excess > self.limits.stream):
+            s.step, s.due_row = Step.WAITING, row
+        return []
+
+    def _open(self, row: int, levels: list[float]) -> list[Decision]:
+        s = self._s
+        opened: Decision
+        if s.excess > self.limits.stream:
+            opened = AlertOpened(row, Detector.STREAM, s.excess, self.limits.stream)
+        elif levels and max(levels) > self.limits.window.open_above:
+            opened = AlertOpened(row, Detector.WINDOW, max(levels), self.limits.window.open_above)
+        else:
+            return []
+        s.step, s.due_row, s.evidence, s.refusals = Step.WAITING, row, [], 0
+        return [opened]
+
+    def _due(self, row: int) -> list[Decision]:
+        s = self._s
+        if s.step is not Step.WAITING or row < s.due_row or row + 1 < 3 * self.config.holdout:
+            return []
+        if s.last_training is not None and row - s.last_training < self.config.min_gap:
+            return []
+        s.step, s.last_training = Step.TRAINING, row
+        s.number += 1
+        return [
+            RetrainDue(
+                row, s.number, max(0, row + 1 - self.config.train_rows), row + 1 - self.config.holdout, row
+            )
+        ]
+
+    def _wait(self) -> None:
+        """Next try after min_gap, doubled with each one in a row that brought nothing."""
+        s = self._s
+        gap = self.config.min_gap * 2 ** min(s.refusals, self.config.backoff_limit)
+        s.refusals += 1
+        s.step = Step.WAITING
+        s.due_row = max(s.next_row - 1, (s.last_training or 0) + gap)
+
+    def _restart(self) -> None:
+        s = self._s
+        s.step, s.excess, s.evidence, s.refusals = Step.WATCHING, 0.0, [], 0
+        self._windows.restart(alarm=False)
+
+    def _expect(self, *steps: Step) -> None:
+        if self._s.step not in steps:
+            raise ValueError(f"the loop is at {self._s.step.value}, not at {' or '.join(each.value for each in steps)}")
+
+
+def train_challenger(
+    due: RetrainDue, inputs: Floats, labels: Floats, fit: Fit, memory: float
+) -> tuple[Floats, Callable[[], Predict]]:
+    """Carry out the training half of `due`: residuals on its held-out rows, and a callable that trains on all its rows.
+
+    `inputs`: shape (rows, channels), `labels`: shape (rows,), indexed by labelled row. `fit(inputs, labels, weights)`
+    returns a predictor. The second training is run only for a challenger that won.
+    """
+    early, late = slice(due.first, due.held_out), slice(due.held_out, due.last + 1)
+    whole = slice(due.first, due.last + 1)
+    trial = fit(inputs[early], labels[early], recency_weights(due.held_out - due.first, memory))
+    weights = recency_weights(due.last + 1 - due.first, memory)
+    return labels[late] - trial(inputs[late]), lambda: fit(inputs[whole], labels[whole], weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A loop replayed over past rows. `predictions`: live ones, shape (rows,), NaN before `start`."""
+
+    predictions: Floats
+    decisions: tuple[Decision, ...]
+    fits: int
+
+
+def replay(
+    policy: RetrainingPolicy,
+    inputs: Floats,
+    labels: Floats,
+    fit: Fit,
+    champion: Predict,
+    *,
+    label_delay: int = 24,
+    rollout_delay: int = 24,
+) -> Replay:
+    """Run the closed loop over rows in order, as it would have run live: prequential, no row is seen before its time.
+
+    At row n the champion in force predicts row n, then the label of row n - `label_delay` arrives. A challenger
+    accepted at row n predicts from row n + 1 + `rollout_delay` on.
+    """
+    start, rows = policy.next_row, len(labels)
+    predictions = np.full(rows, np.nan)
+    decisions: list[Decision] = []
+    fits = 0
+    predictions[start:] = champion(inputs[start:])
+    for n in range(start + label_delay, rows):
+        row = n - label_delay
+        for decision in policy.observe(row, labels[row] - predictions[row]):
+            decisions.append(decision)
+            if not isinstance(decision, RetrainDue):
+                continue
+            held = slice(decision.held_out, decision.last + 1)
+            residuals, refit = train_challenger(decision, inputs, labels, fit, policy.config.memory)
+            verdict = policy.check(residuals, labels[held] - champion(inputs[held]))
+            decisions.append(verdict)
+            fits += 1
+            if isinstance(verdict, ChallengerAccepted):
+                champion, fits = refit(), fits + 1
+                first = n + 1 + rollout_delay
+                policy.deployed(first)
+                predictions[first:] = champion(inputs[first:])
+    return Replay(predictions, tuple(decisions), fits)
