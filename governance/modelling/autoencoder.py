@@ -29,7 +29,7 @@ KIND = "autoencoder"
 class AutoencoderParams:
     """Training parameters; `hidden` are the layer widths from encoder to decoder, ReLU between them."""
 
-    hidden: tuple[int, ...] = (32, 4, 32)
+    hidden: tuple[int, ...] = (64, 4, 64)
     max_iter: int = 40
     learning_rate: float = 0.002
     batch_size: int = 200

@@ -217,18 +217,48 @@ def quantise_graph(
         )
         proto = onnx.load(str(finished))
     del proto.graph.value_info[:]  # shapes of inner tensors: inferred again on loading
+    keep_float_consumers(proto, operators)
     shorten_names(proto)
     onnx.checker.check_model(proto)
     return proto.SerializeToString(deterministic=True)
 
 
+def keep_float_consumers(proto: onnx.ModelProto, operators: tuple[str, ...]) -> None:
+    """Give every node outside `operators` the float32 tensor again that the quantiser had replaced, in place.
+
+    The quantiser puts a quantise-dequantise pair on a tensor for *all* its consumers. The residual of an autoencoder
+    would then be taken from inputs clipped to the calibrated range: exactly the unusual rows would look usual.
+    """
+    graph = proto.graph
+    maker = {name: node for node in graph.node for name in node.output}
+    original: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and (source := maker.get(node.input[0])) is not None:
+            original[node.output[0]] = source.input[0]
+    for node in graph.node:
+        if node.op_type not in (*operators, "QuantizeLinear", "DequantizeLinear"):
+            node.input[:] = [original.get(name, name) for name in node.input]
+    used = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):  # a node whose outputs nobody reads any more goes
+        if used.intersection(node.output):
+            kept.append(node)
+            used.update(node.input)
+    kept.reverse()
+    del graph.node[:]
+    graph.node.extend(kept)
+    constants = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(constants)
+
+
 def shorten_names(proto: onnx.ModelProto) -> None:
-    """Rename inner tensors to t0, t1, ... in place: the quantiser's long names are half the file of a small model."""
+    """Rename inner tensors to _0, _1, ... in place: the quantiser's long names are half the file of a small model."""
     graph = proto.graph
     kept = {value.name for value in (*graph.input, *graph.output)}
-    inner = dict.fromkeys(name for tensor in graph.initializer for name in [tensor.name])
+    inner = dict.fromkeys(tensor.name for tensor in graph.initializer)
     inner |= dict.fromkeys(name for node in graph.node for name in (*node.input, *node.output) if name)
-    short = {name: f"t{index}" for index, name in enumerate(name for name in inner if name not in kept)}
+    short = {name: f"_{index}" for index, name in enumerate(name for name in inner if name not in kept)}
     for tensor in graph.initializer:
         tensor.name = short.get(tensor.name, tensor.name)
     for node in graph.node:

@@ -38,8 +38,8 @@ TREE_REASON = (
 class SoftSensorParams:
     """Training parameters; the defaults are the project's (see docs/algorithms/models.md)."""
 
-    max_iter: int = 200
-    learning_rate: float = 0.05
+    max_iter: int = 100
+    learning_rate: float = 0.1
     max_leaf_nodes: int = 31
     min_samples_leaf: int = 20
     l2_regularization: float = 0.0
@@ -170,6 +170,8 @@ def export(model: HistGradientBoostingRegressor) -> bytes:
     for node in proto.graph.node:
         node.output[:] = [OUTPUT_NAME if name == produced else name for name in node.output]
     proto.graph.output[0].name = OUTPUT_NAME
+    del proto.opset_import[:]  # the converter declares the oldest set that would do; version 3 reads the node alike
+    proto.opset_import.extend(onnx.helper.make_opsetid(domain, number) for domain, number in OPSETS.items())
     onnx.checker.check_model(proto)
     return proto.SerializeToString(deterministic=True)
 
