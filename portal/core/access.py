@@ -6,6 +6,7 @@ check is one subquery, never a row per device or channel.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,15 +82,15 @@ class PermittedQuerySet(models.QuerySet[Any]):
             if action in way.everybody:
                 return self.all()
             if way.own:
-                reach |= Q(**{way.own: user.pk})
+                reach |= _match(self.model, way.own, user.pk)
             if way.container:
                 verb = way.verb(action)
                 if user.has_perm(container_permission(way.container, verb)):
                     if way.path in {"pk", "id"} or not _nullable(self.model, way.path):
                         return self.all()
-                    reach |= Q(**{f"{way.path}__isnull": False})
+                    reach |= _match(self.model, way.path, False, "__isnull")
                 else:
-                    reach |= Q(**{f"{way.path}__in": granted_ids(user, way.container, verb)})
+                    reach |= _match(self.model, way.path, granted_ids(user, way.container, verb), "__in")
         return self.filter(reach)
 
     def seen_by(self, user: Any, pk: Any, action: str = "view") -> Any:
@@ -97,11 +98,30 @@ class PermittedQuerySet(models.QuerySet[Any]):
         return get_permitted(self, user, pk, action)
 
 
+def _steps(model: type[models.Model], path: str) -> Iterator[Any]:
+    """The fields along a lookup path."""
+    current: Any = model
+    for part in path.split("__"):
+        if part == "pk":
+            return
+        field = current._meta.get_field(
+            part.removesuffix("_id") if part.endswith("_id") and part != "external_id" else part
+        )
+        yield field
+        if field.is_relation:
+            current = field.related_model
+
+
 def _nullable(model: type[models.Model], path: str) -> bool:
-    name = path.split("__")[0].removesuffix("_id")
-    fields = {f.name: f for f in model._meta.get_fields()}
-    field = fields.get(path) or fields.get(name)
-    return bool(getattr(field, "null", True))
+    return any(getattr(field, "null", False) or field.many_to_many for field in _steps(model, path))
+
+
+def _match(model: type[models.Model], path: str, value: Any, lookup: str = "") -> Q:
+    """A condition that never doubles rows: many-to-many paths go through a subquery."""
+    condition = Q(**{f"{path}{lookup}": value})
+    if any(field.many_to_many or field.one_to_many for field in _steps(model, path)):
+        return Q(pk__in=model._default_manager.filter(condition).values("pk"))
+    return condition
 
 
 def who_may(model: Any, action: str) -> list[str]:
