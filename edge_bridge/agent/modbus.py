@@ -207,7 +207,7 @@ class PlcClient:
         if len(answer.registers) != count:
             self.close()
             raise PlcUnreachable(f"{len(answer.registers)} registers came instead of {count}")
-        return answer.registers
+        return list(answer.registers)
 
     def _write(self, address: int, values: list[int]) -> None:
         try:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -179,8 +180,8 @@ class Model:
             if chosen.size:
                 views = np.lib.stride_tricks.sliding_window_view(rows, window, axis=0)[chosen - warming]
                 values[chosen] = self._compute(views.transpose(0, 2, 1).reshape(chosen.size, -1))
-        odd = chosen_rows = np.flatnonzero(~usable[warming:]) + warming
-        named = [self._name(first, fresh, good[len(history) :], int(i)) for i in chosen_rows[:NAMED_ROWS]]
+        odd = np.flatnonzero(~usable[warming:]) + warming
+        named = [self._name(first, fresh, good[len(history) :], int(i)) for i in odd[:NAMED_ROWS]]
         unnatural = usable & ~np.isfinite(values)
         named += [wire.RefusedRow(row=first + int(i), reason="failed") for i in np.flatnonzero(unnatural)]
         values[unnatural] = np.nan
@@ -192,7 +193,9 @@ class Model:
             return wire.RefusedRow(row=first + row, reason="missing")
         column = int(bad[0])
         value = float(fresh[row, column])
-        reason = "missing" if not np.isfinite(value) else "low" if value < self._low[column] else "high"
+        reason: Literal["missing", "low", "high"] = (
+            "missing" if not np.isfinite(value) else "low" if value < self._low[column] else "high"
+        )
         return wire.RefusedRow(
             row=first + row,
             reason=reason,

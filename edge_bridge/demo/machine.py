@@ -12,7 +12,7 @@ import secrets
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -283,7 +283,7 @@ class ReplayPlc:
                 raise StateError(f"{path} belongs to the profile {state['profile']}, not {self.replay.name}")
             self.run = int(state["run"])
             self.segments = [(int(first), int(index)) for first, index in state["segments"]]
-            self.slots = [SlotState(**slot) for slot in state["slots"]]
+            self.slots = [_slot(slot) for slot in state["slots"]]
             # Rows acknowledged after the last save were produced for certain.
             self.produced = max([int(state["produced"]), *(slot["acked"] for slot in self.slots)])
             self.overtime = int(state["overtime"])
@@ -292,6 +292,12 @@ class ReplayPlc:
             raise StateError(f"{path} is damaged ({error}); remove it to begin the replay again") from None
         if len(self.slots) != SLOTS or not self.segments or self.remaining < 0:
             raise StateError(f"{path} does not fit this data set; remove it to begin the replay again")
+
+
+def _slot(kept: dict[str, Any]) -> SlotState:
+    return SlotState(
+        active=bool(kept["active"]), lab=bool(kept["lab"]), acked=int(kept["acked"]), lab_acked=int(kept["lab_acked"])
+    )
 
 
 def _row_words(replay: Replay) -> NDArray[np.uint16]:
