@@ -14,8 +14,10 @@ from governance.modelling.arrays import as_rows
 
 INPUT_NAME = "features"
 OPSETS = {"": 18, "ai.onnx.ml": 3}
-# ONNX Runtime keeps one struct per tree node (feature, threshold, links, flags); measured at about this size.
-TREE_NODE_BYTES = 48
+# Upper bounds from measurement (docs/algorithms/models.md): an opened session by itself, and what each tree node costs in
+# it (parsed attributes, the kernel's own struct, allocator slack).
+SESSION_BYTES = 256 * 1024
+TREE_NODE_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """What a loaded model holds for one row, in bytes, without the ONNX Runtime library itself."""
+    """What an opened model adds to a process that has ONNX Runtime loaded, for one row, in bytes: an upper estimate."""
 
     file_bytes: int
     parameter_bytes: int
@@ -41,8 +43,8 @@ class MemoryEstimate:
 
     @property
     def total_kb(self) -> int:
-        """File buffer + parameters + activations, rounded up to whole kilobytes (1024 bytes)."""
-        return -(-(self.file_bytes + self.parameter_bytes + self.activation_bytes) // 1024)
+        """Session + file buffer + parameters + activations, rounded up to whole kilobytes (1024 bytes)."""
+        return -(-(SESSION_BYTES + self.file_bytes + self.parameter_bytes + self.activation_bytes) // 1024)
 
     def as_dict(self) -> dict[str, int]:
         return {**asdict(self), "total_kb": self.total_kb}

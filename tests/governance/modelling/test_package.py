@@ -136,10 +136,10 @@ def test_canonical_json_does_not_depend_on_the_order_of_keys(document: dict) -> 
 def test_a_device_that_is_too_small_or_too_slow_gets_reasons() -> None:
     memory = MemoryEstimate(file_bytes=10_000, parameter_bytes=10_000, activation_bytes=1)
     latency = Latency(p50_us=400, p99_us=900, repeats=10)
-    assert memory.total_kb == 20
-    assert package.budget_reasons(memory, latency, Budget(memory_kb=20, latency_ms=1)) == []
-    reasons = package.budget_reasons(memory, latency, Budget(memory_kb=19, latency_ms=0.5))
-    assert ["20 KB" in reasons[0], "0.900 ms" in reasons[1], len(reasons)] == [True, True, 2]
+    assert memory.total_kb == 256 + 20
+    assert package.budget_reasons(memory, latency, Budget(memory_kb=276, latency_ms=1)) == []
+    reasons = package.budget_reasons(memory, latency, Budget(memory_kb=275, latency_ms=0.5))
+    assert ["276 KB" in reasons[0], "0.900 ms" in reasons[1], len(reasons)] == [True, True, 2]
 
 
 def test_a_package_checks_its_own_budget(nox: ModelPackage) -> None:

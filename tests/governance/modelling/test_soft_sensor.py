@@ -56,7 +56,7 @@ def test_the_file_is_plain_onnx_a_gateway_can_open(sensor: SoftSensor) -> None:
     assert [(i.name, i.shape[1]) for i in session.get_inputs()] == [("features", 9)]
     assert [o.name for o in session.get_outputs()] == ["prediction"]
     assert len(sensor.onnx) < 450_000
-    assert estimate_memory(sensor.onnx).total_kb < 1_200
+    assert estimate_memory(sensor.onnx).total_kb < 4_096
     assert measure_latency(sensor.onnx, turbine().rows[0], repeats=50).p50_us < 5_000
 
 
