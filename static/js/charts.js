@@ -1,0 +1,231 @@
+/* Charts: a figure {data, layout} as plain JSON, colours written as CSS (var(--pg-measured)), drawn by Plotly, which is
+   loaded only here. Each chart has a table of its data, CSV and PNG, arrow keys, and follows theme, size and live data. */
+import { all, componentData, download, downloadText, loadScript, locale, make, resolveColours, token, toCsv, toast, word } from "./core.js";
+
+const charts = new Map();
+const TABLE_ROWS = 500;
+
+function baseLayout(node) {
+  const ink = token("ink-2");
+  const line = token("line");
+  const axis = { gridcolor: line, linecolor: token("line-strong"), zerolinecolor: token("line-strong"), tickfont: { color: ink, size: 12 }, title: { font: { color: ink, size: 12 }, standoff: 8 }, automargin: true, ticks: "outside", tickcolor: line, ticklen: 4 };
+  const narrow = node.clientWidth < 480;
+  return {
+    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: token("ink") },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    margin: { l: narrow ? 44 : 56, r: 12, t: 8, b: 40 },
+    colorway: [1, 2, 3, 4, 5, 6].map((n) => token(`c${n}`)),
+    hovermode: "x unified",
+    hoverlabel: { bgcolor: token("surface"), bordercolor: line, font: { color: token("ink"), size: 12 } },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: ink, size: 12 } },
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    xaxis: axis,
+    yaxis: { ...axis, zeroline: false },
+    extra: axis,
+  };
+}
+
+const isObject = (value) => value && typeof value === "object" && !Array.isArray(value);
+
+function merge(base, over) {
+  const result = { ...base };
+  for (const [key, value] of Object.entries(over || {})) result[key] = isObject(value) && isObject(result[key]) ? merge(result[key], value) : value;
+  return result;
+}
+
+function laidOut(chart) {
+  const known = new Map();
+  const { extra, ...base } = baseLayout(chart.canvas);
+  const layout = resolveColours(chart.figure.layout || {}, known);
+  delete layout.title;
+  delete layout.template;
+  for (const key of Object.keys(layout)) if (/^[xy]axis\d+$/.test(key) && !(key in base)) base[key] = extra;
+  for (const shape of layout.shapes || []) shape.line = merge({ width: 1.5 }, shape.line);
+  return { data: resolveColours(chart.figure.data || [], known), layout: merge(base, layout) };
+}
+
+const hasData = (figure) => (figure?.data || []).some((trace) => ["x", "y", "z", "values", "r"].some((key) => trace[key]?.length));
+
+async function draw(chart) {
+  const { node, canvas } = chart;
+  if (!hasData(chart.figure)) {
+    if (window.Plotly && chart.drawn) window.Plotly.purge(canvas);
+    chart.drawn = false;
+    canvas.replaceChildren(make("p", { class: "pg-quiet" }, chart.figure?.reason || word("noData")));
+    return;
+  }
+  const { data, layout } = laidOut(chart);
+  if (!chart.drawn) canvas.replaceChildren();
+  await window.Plotly.react(canvas, data, layout, { displayModeBar: false, displaylogo: false, responsive: true, locale: locale(), doubleClick: "reset" });
+  if (!chart.drawn) {
+    chart.drawn = true;
+    canvas.on("plotly_hover", (event) => {
+      chart.cursor = event.points?.[0]?.pointNumber ?? chart.cursor;
+    });
+  }
+  node.dataset.chartReady = "1";
+  if (!chart.node.querySelector("[data-chart-data]").hidden) showTable(chart);
+}
+
+const axisTitle = (axis, fallback) => (typeof axis?.title === "string" ? axis.title : axis?.title?.text) || fallback;
+
+/** The figure as rows, first the header: one column for x, one for each trace; a grid becomes x, y, value. */
+export function rowsOf(figure) {
+  const traces = (figure.data || []).filter((trace) => trace.visible !== false && trace.visible !== "legendonly");
+  const layout = figure.layout || {};
+  const [xName, yName] = [axisTitle(layout.xaxis, "x"), axisTitle(layout.yaxis, "y")];
+  const grid = traces.find((trace) => Array.isArray(trace.z));
+  if (grid) {
+    const rows = [[xName, yName, grid.name || axisTitle(grid.colorbar, "value")]];
+    grid.z.forEach((line, i) => line.forEach((value, j) => rows.push([grid.x?.[j] ?? j, grid.y?.[i] ?? i, value])));
+    return rows;
+  }
+  const pie = traces.find((trace) => Array.isArray(trace.values));
+  if (pie) return [[xName, yName], ...pie.values.map((value, i) => [pie.labels?.[i] ?? i, value])];
+  const labelled = traces.some((trace) => trace.text?.length && trace.mode?.includes("markers"));
+  if (labelled) {
+    const sized = traces.some((trace) => Array.isArray(trace.marker?.size));
+    const rows = [["", xName, yName, ...(sized ? [axisTitle({ title: layout.meta?.size }, "size")] : [])]];
+    for (const trace of traces) (trace.x || []).forEach((x, i) => rows.push([trace.text?.[i] ?? trace.name ?? "", x, trace.y[i], ...(sized ? [(layout.meta?.sizes || trace.marker.size)[i]] : [])]));
+    return rows;
+  }
+  const flat = traces.every((trace) => trace.orientation === "h");
+  const [along, across] = flat ? ["y", "x"] : ["x", "y"];
+  const order = new Map();
+  traces.forEach((trace, column) => {
+    const keys = trace[along] || (trace[across] || []).map((_, i) => i);
+    keys.forEach((key, i) => {
+      if (!order.has(key)) order.set(key, Array(traces.length).fill(null));
+      order.get(key)[column] = trace[across]?.[i] ?? null;
+    });
+  });
+  const valueName = flat ? xName : yName;
+  const header = [flat ? yName : xName, ...traces.map((trace) => (trace.name ? (traces.length === 1 ? valueName : trace.name) : valueName))];
+  return [header, ...[...order].map(([key, values]) => [key, ...values])];
+}
+
+function showTable(chart) {
+  const box = chart.node.querySelector("[data-chart-data]");
+  const [header, ...rows] = rowsOf(chart.figure);
+  const number = new Intl.NumberFormat(locale(), { maximumSignificantDigits: 6 });
+  const text = (value) => (typeof value === "number" ? number.format(value) : value ?? "–");
+  const head = make("tr", {}, ...header.map((name, i) => make("th", { scope: "col", class: i ? "pg-num" : "" }, name || "–")));
+  const body = rows.slice(0, TABLE_ROWS).map((row) => make("tr", {}, ...row.map((value, i) => make(i ? "td" : "th", { class: i ? "pg-num" : "", scope: i ? null : "row" }, String(text(value))))));
+  const caption = rows.length > TABLE_ROWS ? make("caption", {}, `${TABLE_ROWS} / ${rows.length}: CSV`) : null;
+  box.replaceChildren(make("table", { class: "pg-table" }, caption, make("thead", {}, head), make("tbody", {}, ...body)));
+  box.tabIndex = 0;
+  box.setAttribute("role", "region");
+  box.setAttribute("aria-labelledby", `${chart.node.id}-title`);
+}
+
+async function picture(chart) {
+  const { data, layout } = laidOut(chart);
+  const paper = { ...layout, paper_bgcolor: token("surface"), plot_bgcolor: token("surface"), title: { text: chart.node.querySelector(".pg-chart-title b").textContent, x: 0.01, font: { size: 15 } }, margin: { ...layout.margin, t: 56 } };
+  const url = await window.Plotly.toImage({ data, layout: paper }, { format: "png", width: 1100, height: 560, scale: 2 });
+  download(`${chart.node.dataset.name}.png`, url);
+}
+
+function act(chart, button) {
+  const kind = button.dataset.chartAct;
+  if (kind === "table") {
+    const box = chart.node.querySelector("[data-chart-data]");
+    const open = box.hidden;
+    box.hidden = !open;
+    chart.canvas.hidden = open;
+    button.setAttribute("aria-pressed", String(open));
+    if (open) showTable(chart);
+    else draw(chart);
+  } else if (kind === "csv") {
+    downloadText(`${chart.node.dataset.name}.csv`, toCsv(rowsOf(chart.figure)));
+  } else if (kind === "png") {
+    picture(chart).catch(() => toast(word("chartFailed"), "error"));
+  }
+}
+
+function step(chart, event) {
+  const moves = { ArrowRight: 1, ArrowLeft: -1, PageUp: 20, PageDown: -20 };
+  if (!(event.key in moves) && !["Home", "End", "Escape"].includes(event.key)) return;
+  if (!chart.drawn) return;
+  event.preventDefault();
+  const readout = chart.node.querySelector("[data-chart-readout]");
+  if (event.key === "Escape") {
+    window.Plotly.Fx.unhover(chart.canvas);
+    readout.textContent = "";
+    return;
+  }
+  const [header, ...rows] = rowsOf(chart.figure);
+  const from = chart.cursor ?? (event.key === "ArrowLeft" ? rows.length : -1);
+  const to = event.key === "Home" ? 0 : event.key === "End" ? rows.length - 1 : Math.min(rows.length - 1, Math.max(0, from + moves[event.key]));
+  chart.cursor = to;
+  const curves = (chart.canvas.data || []).map((trace, curveNumber) => ({ curveNumber, pointNumber: to })).filter(({ curveNumber }) => to < (chart.canvas.data[curveNumber].y?.length || 0));
+  try {
+    window.Plotly.Fx.hover(chart.canvas, curves);
+  } catch {
+    /* Some trace types cannot be pointed at; the readout below says the same. */
+  }
+  readout.textContent = (rows[to] || []).map((value, i) => `${header[i]}: ${value ?? "–"}`).join(", ");
+}
+
+async function refresh(chart) {
+  if (!chart.node.isConnected) {
+    clearInterval(chart.timer);
+    charts.delete(chart.node);
+    return;
+  }
+  if (document.hidden) return;
+  const headers = { Accept: "application/json", ...(chart.etag ? { "If-None-Match": chart.etag } : {}) };
+  try {
+    const answer = await fetch(chart.node.dataset.src, { headers, credentials: "same-origin", cache: "no-store" });
+    if (answer.ok) {
+      chart.etag = answer.headers.get("ETag") || "";
+      chart.figure = await answer.json();
+      await draw(chart);
+    }
+    chart.node.dataset.pollState = answer.ok || answer.status === 304 ? "live" : "gone";
+  } catch {
+    chart.node.dataset.pollState = "stale";
+  }
+}
+
+async function begin(node) {
+  const chart = { node, canvas: node.querySelector("[data-chart-canvas]"), figure: null, drawn: false, cursor: null, etag: "", timer: 0 };
+  charts.set(node, chart);
+  node.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-chart-act]");
+    if (button && chart.figure) act(chart, button);
+  });
+  chart.canvas.addEventListener("keydown", (event) => step(chart, event));
+  try {
+    const [figure] = await Promise.all([componentData(node), loadScript(document.getElementById("pg-app").dataset.plotly)]);
+    chart.figure = figure || { data: [] };
+    await draw(chart);
+  } catch {
+    chart.canvas.replaceChildren(make("p", { class: "pg-quiet" }, word("chartFailed")));
+    return;
+  }
+  const seconds = Number(node.dataset.chartSeconds);
+  if (seconds && node.dataset.src) chart.timer = setInterval(() => refresh(chart), Math.max(1, seconds) * 1000);
+}
+
+export function start(scope = document) {
+  const found = all("[data-chart]", scope);
+  if (scope.matches?.("[data-chart]")) found.push(scope);
+  for (const node of found) if (!charts.has(node)) begin(node);
+}
+
+function redrawAll() {
+  for (const [node, chart] of charts) {
+    if (!node.isConnected) charts.delete(node);
+    else if (chart.drawn) draw(chart);
+  }
+}
+document.addEventListener("pg:theme", redrawAll);
+window.addEventListener("beforeprint", () => {
+  document.documentElement.dataset.printing = "";
+  redrawAll();
+});
+window.addEventListener("afterprint", () => {
+  delete document.documentElement.dataset.printing;
+  redrawAll();
+});
