@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -222,7 +222,16 @@ class Device(Entity, ExternallyKeyed):
     actual = models.JSONField(_("actual"), default=dict, blank=True, editable=False)
     actual_version = models.PositiveIntegerField(default=0, editable=False)
     last_seen_at = models.DateTimeField(_("last seen"), null=True, editable=False)
-    report_every_s = models.PositiveIntegerField(_("reports every (s)"), default=10)
+    report_every_s = models.PositiveIntegerField(
+        _("reports every (s)"), default=10, validators=[MinValueValidator(1), MaxValueValidator(86_400)]
+    )
+    fallback = models.CharField(
+        _("fallback when stopped"),
+        max_length=10,
+        choices=choices.Fallback.choices,
+        default=choices.Fallback.LAST_GOOD,
+        help_text=_("What goes on when the models on it are stopped."),
+    )
 
     access = (Access(SITE, "site_id"),)
 
@@ -312,15 +321,18 @@ class Channel(Entity, ExternallyKeyed):
 
 
 class SignalWindow(models.Model):
-    """The newest stretch of each gateway stream for the live view: a bounded ring, replaced with every batch. Not the record: the lake is."""
+    """The newest rows of a gateway's stream for the live view: a bounded ring as packed arrays, so that an append costs
+    microseconds. Not the record: the lake is. Read it through ``devices.live``."""
 
     device = models.OneToOneField(Device, primary_key=True, on_delete=models.CASCADE, related_name="signal_window")
-    columns = models.JSONField(default=list)
-    plant_ms = models.JSONField(default=list, help_text=_("Plant time of each row, milliseconds since 1970."))
-    rows = models.JSONField(default=list, help_text=_("One list of values per row, in the order of columns."))
-    predictions = models.JSONField(default=dict, help_text=_("Per model: one value or null per row."))
+    columns = models.JSONField(default=list, help_text=_("Channel codes, in the order of the values of a row."))
+    models_run = models.JSONField(default=list, help_text=_("Names of the models whose predictions are kept."))
+    times = models.BinaryField(default=bytes, help_text=_("Plant time of each row, int64 milliseconds since 1970."))
+    values = models.BinaryField(default=bytes, help_text=_("float64, rows x columns; NaN is missing."))
+    predicted = models.BinaryField(default=bytes, help_text=_("float64, rows x models; NaN is none."))
     received_at = models.DateTimeField()
     last_sequence = models.BigIntegerField(default=0)
+    changes = models.PositiveBigIntegerField(default=0, help_text=_("Raised by each write: the live view's ETag."))
 
     objects = models.Manager()
 
@@ -328,7 +340,7 @@ class SignalWindow(models.Model):
         verbose_name = _("signal window")
 
     def __str__(self) -> str:
-        return f"{self.device}"
+        return f"{self.device_id}"
 
 
 class Enrolment(Entity):
@@ -354,6 +366,9 @@ class Credential(Entity):
     """What a gateway signs in with. Only the token's SHA-256 is kept."""
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="credentials")
+    enrolment = models.ForeignKey(
+        Enrolment, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="credentials"
+    )
     prefix = models.CharField(max_length=12, editable=False)
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
     state = models.CharField(
