@@ -6,7 +6,7 @@ one-weight change is closed form. See docs/algorithms/robustness.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from usecases.domain.errors import InvalidInput
 from usecases.domain.scoring import TIE_TOLERANCE, CriteriaTree, anchored_values, top_values
+from usecases.domain.sentences import Sentence
 from usecases.domain.weights import normalised
 
 Array = NDArray[np.float64]
@@ -234,14 +235,6 @@ class Thresholds:
     clear: float = 0.80
     close: float = 0.50
     margin: float = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One plain sentence: a message key and the figures to put in. The page owns the wording."""
-
-    key: str
-    figures: Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True, slots=True)
