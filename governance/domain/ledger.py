@@ -23,6 +23,10 @@ class Ledger(Protocol):
         """Bad and total (events, or seconds) in `(since, until]`, arrays of the broadcast shape."""
         ...
 
+    def last_before(self, moments: ArrayLike) -> Floats:
+        """When something was last counted at or before each moment, same shape; -inf if never."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EventLedger:
@@ -51,6 +55,8 @@ class EventLedger:
             raise ValueError("times and counts must be finite numbers")
         if (fine < 0).any() or (wrong < 0).any():
             raise ValueError("counts cannot be negative")
+        counted = (fine + wrong) > 0
+        stamps, fine, wrong = stamps[counted], fine[counted], wrong[counted]
         order = np.argsort(stamps, kind="stable")
         return cls(stamps[order], _running(wrong[order]), _running((fine + wrong)[order]))
 
@@ -58,6 +64,10 @@ class EventLedger:
         low = self.times.searchsorted(np.asarray(since, dtype=np.float64), "right")
         high = self.times.searchsorted(np.asarray(until, dtype=np.float64), "right")
         return self.bad_before[high] - self.bad_before[low], self.total_before[high] - self.total_before[low]
+
+    def last_before(self, moments: ArrayLike) -> Floats:
+        place = self.times.searchsorted(np.asarray(moments, dtype=np.float64), "right")
+        return np.concatenate(([-np.inf], self.times))[place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,10 @@ class TimeLedger:
         total = np.interp(high, self.points, self.measured_before) - np.interp(low, self.points, self.measured_before)
         return bad, total
 
+    def last_before(self, moments: ArrayLike) -> Floats:
+        asked = np.asarray(moments, dtype=np.float64)
+        return np.where(asked < self.points[0], -np.inf, np.minimum(asked, self.points[-1]))
+
 
 @dataclass(frozen=True, slots=True)
 class SumLedger:
@@ -171,6 +185,12 @@ class SumLedger:
             more_bad, more = part.counts(since, until)
             bad, total = bad + more_bad, total + more
         return bad, total
+
+    def last_before(self, moments: ArrayLike) -> Floats:
+        last = np.full(np.shape(moments), -np.inf)
+        for part in self.parts:
+            last = np.maximum(last, part.last_before(moments))
+        return last
 
 
 def _running(values: Floats) -> Floats:

@@ -195,10 +195,14 @@ class Guard:
 
     Used for events only. With few events a burn rate is one person's luck: one late retraining in a quiet hour is
     a burn of 20 against a target of 95 %. Two bad ones are a pattern.
+
+    `carry_last`: a short window in which nothing happened reaches back to the last event. Without it an alert on
+    rare events goes out after minutes, although nothing has shown that the trouble is over.
     """
 
     min_events: int = 0
     min_bad: int = 2
+    carry_last: bool = False
 
     def __post_init__(self) -> None:
         if self.min_events < 0 or self.min_bad < 0:
@@ -269,12 +273,15 @@ def burn_table(
     ends = np.broadcast_to(until, shape)
     bad, total = ledger.counts(ends - long, ends)
     long_burn = burn_rate(bad, total, objective.target)
-    short_burn = burn_rate(*ledger.counts(ends - short, ends), objective.target)
+    since = ends - short
+    guard = guard or Guard()
+    if objective.unit is Unit.EVENTS and guard.carry_last:
+        since = np.minimum(since, np.nextafter(ledger.last_before(ends), -np.inf))
+    short_burn = burn_rate(*ledger.counts(since, ends), objective.target)
     above = limit * (1.0 + 1e-9)
     exceeded = (long_burn > above) & (short_burn > above)
     held_back = np.zeros(shape, dtype=bool)
     if objective.unit is Unit.EVENTS:
-        guard = guard or Guard()
         held_back = exceeded & ((total < guard.min_events) | (bad < guard.min_bad))
     return BurnTable(tiers, until, long_burn, short_burn, bad, total, exceeded & ~held_back, held_back)
 

@@ -76,7 +76,7 @@ class PageHinkley:
             self._step(row)
             return self.alarmed.copy()
         before = {name: getattr(self, name).copy() for name in self._ARRAYS}
-        alarmed, upward = self.alarmed, self.upward
+        alarmed, upward = self.alarmed.copy(), self.upward.copy()
         self._step(np.where(live, row, 0.0))
         for name, array in before.items():
             getattr(self, name)[~live] = array[~live]
