@@ -212,7 +212,7 @@ class Registry:
                 page = client.search_model_versions(
                     max_results=PAGE_SIZE, order_by=["last_updated_timestamp DESC"], page_token=token
                 )
-                recent = [item for item in page if item.last_updated_timestamp >= earliest]
+                recent = [item for item in page if (item.last_updated_timestamp or 0) >= earliest]
                 for item in recent:
                     held = aliases.get(item.name, {})
                     names = [name for name, number in held.items() if number == str(item.version)]
@@ -346,7 +346,7 @@ def _version(item: ModelVersion, *, aliases: list[str] | None = None) -> Version
         source=item.source or "",
         status=item.status,
         created_ms=item.creation_timestamp,
-        updated_ms=item.last_updated_timestamp,
+        updated_ms=item.last_updated_timestamp or item.creation_timestamp,
         tags=dict(item.tags),
         aliases=tuple(sorted(item.aliases if aliases is None else aliases)),
     )
