@@ -155,12 +155,10 @@ class Runner:
             reader.join()
         with self._readers_lock:
             for name, source in sources.items():
-                reader = self._readers.get(name)
-                if reader is None:
-                    reader = SourceReader(source, self.store, self.board, self.keeper, self.stop_file)
-                    self._readers[name] = reader
-                    reader.start()
-                reader.control = steer.get(name)
+                if name not in self._readers:
+                    self._readers[name] = SourceReader(source, self.store, self.board, self.keeper, self.stop_file)
+                    self._readers[name].start()
+                self._readers[name].control = steer.get(name)
         self.state = wanted
         now_stopped = _stopped_by_portal(wanted)
         self._say_stops(was_stopped, now_stopped, {o.id: o.fallback for o in wanted.installations}, "portal", "")

@@ -48,7 +48,8 @@ class PlcServer:
         self._server = ModbusTcpServer(device, address=(self.host, self.port), ignore_missing_devices=True)
         await self._server.serve_forever(background=True)
         if self.port == 0:
-            self.port = self._server.transport.sockets[0].getsockname()[1]
+            # pymodbus says nothing of the port it was given; its listening socket does.
+            self.port = self._server.transport.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
         self._keeper = asyncio.create_task(self._keep())
         log.info(
             "%s on %s:%d, row %d of %d",

@@ -26,43 +26,11 @@ _TURBINE: dict[str, tuple[str, int | None, float, float]] = {
 }
 _WORKSHOP: dict[str, tuple[str, int | None, float, float]] = {"temperature": ("degF", None, 0.0, 150.0)}
 # Decimals of XMEAS_1..41 and XMV_1..11; XMEAS_1 has values as small as 1e-8.
-_PROCESS_DECIMALS = (
-    None,
-    1,
-    1,
-    4,
-    3,
-    3,
-    1,
-    3,
-    2,
-    5,
-    3,
-    3,
-    1,
-    3,
-    3,
-    1,
-    3,
-    3,
-    3,
-    2,
-    3,
-    3,
-    3,
-    4,
-    3,
-    4,
-    3,
-    4,
-    3,
-    3,
-    3,
-    5,
-    3,
-    4,
+_PROCESS_DECIMALS: tuple[int | None, ...] = (
+    (None, 1, 1, 4, 3, 3, 1, 3, 2, 5, 3, 3, 1, 3, 3, 1, 3, 3, 3, 2)
+    + (3, 3, 3, 4, 3, 4, 3, 4, 3, 3, 3, 5, 3, 4, 4, 4, 8, 5, 6, 3, 3)
+    + (3, 3, 6, 3, 3, 6, 3, 3, 4, 3, 3)
 )
-_PROCESS_DECIMALS += (4, 4, 8, 5, 6, 3, 3) + (3, 3, 6, 3, 3, 6, 3, 3, 4, 3, 3)
 _PROCESS_UNITS = (
     ("kscmh", "kg/h", "kg/h", "kscmh", "kscmh", "kscmh", "kPa", "%", "degC", "kscmh", "degC", "%", "kPa", "m3/h", "%")
     + ("kPa", "m3/h", "degC", "kg/h", "kW", "degC", "degC")
