@@ -35,6 +35,8 @@ class StreamKind(TextChoices):
     TELEMETRY = "telemetry", _("Telemetry")
     INFERENCE = "inference", _("Inference")
     LABELS = "labels", _("Labels")
+    HEALTH = "health", _("Heartbeat")
+    EVENT = "event", _("Event")
 
 
 class CheckKind(TextChoices):
@@ -59,6 +61,13 @@ class DriftKind(TextChoices):
 class SloKind(TextChoices):
     UPTIME = "uptime", _("Edge inference uptime")
     ALERT_TO_RETRAIN = "alert_to_retrain", _("Alert to retrain")
+
+
+class AlertKind(TextChoices):
+    CONCEPT = "concept", _("Error window above its limit")
+    RESIDUAL = "residual", _("Error rising, row by row")
+    ANOMALY = "anomaly", _("Machine behaves unlike its healthy self")
+    CHECK = "check", _("Checks fail")
 
 
 class AlertState(TextChoices):

@@ -28,6 +28,11 @@ class Model(Entity, ExternallyKeyed):
     error_limit = models.FloatField(_("acceptable mean error"), null=True, blank=True)
     recipe = models.CharField(_("how it is trained"), max_length=60)
     registry_name = models.CharField(_("name in the model registry"), max_length=140, blank=True)
+    standing_approval_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.PROTECT, related_name="+", verbose_name=_("standing approval by")
+    )
+    standing_approval_until = models.DateTimeField(_("standing approval until"), null=True, blank=True)
+    standing_approval_basis = models.JSONField(default=dict, editable=False)
 
     access = (Access(USE_CASE, "use_case_id"),)
 
@@ -441,7 +446,7 @@ class Alert(Entity):
 
     pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="alerts")
     incident = models.ForeignKey(Incident, null=True, on_delete=models.SET_NULL, related_name="alerts")
-    kind = models.CharField(max_length=8, choices=choices.DriftKind.choices)
+    kind = models.CharField(max_length=8, choices=choices.AlertKind.choices)
     state = models.CharField(max_length=6, choices=choices.AlertState.choices, default=choices.AlertState.OPEN)
     report = models.ForeignKey(DriftReport, null=True, on_delete=models.SET_NULL, related_name="alerts")
     value = models.FloatField()

@@ -1,0 +1,1 @@
+"""The verbs of governance, by subject: versions, incidents, retraining, processing, slos."""
