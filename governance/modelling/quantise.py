@@ -7,7 +7,7 @@ features and the score stay float32, because a squared difference of quantised v
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from governance.modelling.runtime import INPUT_NAME, Latency, measure_latency
 
 INT8 = "int8"
 NOT_APPLICABLE = "not_applicable"
+REFUSED = "refused"
 # Which node types are quantised, by kind of model. ReLU is listed so that its range is folded into the product before it.
 OPERATORS: dict[str, tuple[str, ...]] = {"autoencoder": ("Gemm", "Relu"), "pca": ("Gemm",)}
 
@@ -78,7 +79,11 @@ class AccuracyDelta:
 
 @dataclass(frozen=True)
 class QuantisationReport:
-    """The outcome: status `int8` with its accuracy delta, or `not_applicable` with the reason. Bytes are file sizes."""
+    """The outcome; bytes are file sizes.
+
+    Status `int8`: made, with its accuracy delta; `refused`: made, but too far from float32, with the reasons;
+    `not_applicable`: this kind of model has nothing to quantise, with the reason.
+    """
 
     status: str
     reason: str
@@ -116,6 +121,11 @@ class QuantisationReport:
         if delta.f1_delta is not None and delta.f1_delta < -limits.max_f1_drop:
             found.append(f"F1 falls by {-delta.f1_delta:.4f}, at most {limits.max_f1_drop} is allowed")
         return found
+
+
+def refused(report: QuantisationReport, reasons: Sequence[str]) -> QuantisationReport:
+    """The same report for an INT8 model that is not used."""
+    return replace(report, status=REFUSED, reason="; ".join(reasons))
 
 
 def not_applicable(reason: str, *, fp32_bytes: int) -> QuantisationReport:

@@ -28,6 +28,11 @@ class Machine:
     faulty: NDArray[np.bool_]
     windows: tuple[tuple[int, int], ...]
 
+    @property
+    def learnt(self) -> int:
+        """The benchmark's probation period: the first 15 % of the rows."""
+        return int(0.15 * len(self.values))
+
 
 @dataclass(frozen=True)
 class Process:
@@ -90,3 +95,24 @@ def process() -> Process:
         run=np.array([line[0] for line in lines]),
         sample=np.array([line[1] for line in lines], dtype=np.int64),
     )
+
+
+def with_sensor_faults(
+    rows: NDArray[np.float32], spread: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows with simulated sensor faults, 100 of every 400 rows shifted by 3 `spread` on one channel; and the labels."""
+    faulted, faulty = rows.copy(), np.zeros(len(rows), dtype=bool)
+    rng = np.random.default_rng(0)
+    for start in range(200, len(rows), 400):
+        channel = rng.integers(rows.shape[1])
+        faulted[start : start + 100, channel] += 3 * spread[channel]
+        faulty[start : start + 100] = True
+    return faulted, faulty
+
+
+def false_episodes_per_day(alarm: NDArray[np.bool_], data: Machine) -> float:
+    """Alarm episodes outside the labelled windows a day, after the probation period; three quiet hours part episodes."""
+    judged = np.arange(len(alarm)) >= data.learnt
+    false = np.flatnonzero(alarm & judged & ~data.faulty)
+    episodes = 1 + int((np.diff(false) > 36).sum()) if len(false) else 0
+    return episodes / ((judged & ~data.faulty).sum() / 288)

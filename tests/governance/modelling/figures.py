@@ -9,35 +9,39 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from governance.modelling import autoencoder, pca, soft_sensor
+from governance.modelling import pca, soft_sensor
 from governance.modelling.arrays import sliding_windows
-from governance.modelling.autoencoder import AutoencoderParams
-from governance.modelling.detector import Detector
-from governance.modelling.graph import WindowSpec
 from governance.modelling.metrics import regression_metrics
 from governance.modelling.pca import PcaParams
-from governance.modelling.quantise import QuantisationReport, quantise
+from governance.modelling.recipes import (
+    MACHINE_TEMPERATURE,
+    PROCESS_FAULTS,
+    PROCESS_PLANE,
+    TURBINE_SENSORS,
+    Built,
+    build,
+)
 from governance.modelling.runtime import estimate_memory, measure_latency
 from governance.registry_client import Registry
-from tests.governance.modelling.data import machine, process, turbine
+from tests.governance.modelling.data import false_episodes_per_day, machine, process, turbine, with_sensor_faults
 
 
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def report_line(name: str, detector: Detector, report: QuantisationReport) -> None:
-    delta = report.accuracy
+def built_line(name: str, built: Built) -> None:
+    report, delta = built.report, built.report.accuracy
     if delta is None or delta.detection_fp32 is None or delta.detection_int8 is None:
         raise ValueError("the figures need labels")
     before, after = delta.detection_fp32, delta.detection_int8
     say(
-        f"{name}: {report.fp32_bytes} -> {report.int8_bytes} B, found {before.detection_rate:.3f} -> "
-        f"{after.detection_rate:.3f}, false {before.false_alarm_rate:.4f} -> {after.false_alarm_rate:.4f}, F1 "
-        f"{before.f1:.3f} -> {after.f1:.3f}, log-score correlation {delta.score_correlation:.4f}, judged alike "
-        f"{delta.alarm_agreement:.4f}, p50 {report.latency_fp32.p50_us} -> {report.latency_int8.p50_us} us, "
-        f"train {detector.seconds['train']:.2f} s, convert {detector.seconds['convert']:.4f} s, "
-        f"quantise {report.seconds:.3f} s, reasons against {report.reasons_against()}"
+        f"{name}: {report.status} {report.reason}\n  {report.fp32_bytes} -> {report.int8_bytes} B, found "
+        f"{before.detection_rate:.3f} -> {after.detection_rate:.3f}, false {before.false_alarm_rate:.4f} -> "
+        f"{after.false_alarm_rate:.4f}, F1 {before.f1:.3f} -> {after.f1:.3f}, log-score correlation "
+        f"{delta.score_correlation:.4f}, judged alike {delta.alarm_agreement:.4f}, p50 {report.latency_fp32} -> "
+        f"{report.latency_int8}, {dict(built.reference.seconds)}, quantise {report.seconds:.3f} s, "
+        f"{estimate_memory(built.shipped.onnx).total_kb} KB"
     )
 
 
@@ -56,45 +60,28 @@ def nox() -> bytes:
 def turbine_sensors() -> None:
     data = turbine()
     rows = data.rows[data.year <= 2012]
-    healthy = (np.arange(len(rows)) // 100) % 5 == 4
-    judged, faulty = data.rows[data.year == 2013].copy(), np.zeros(int((data.year == 2013).sum()), dtype=bool)
-    rng = np.random.default_rng(0)
-    for start in range(200, len(judged), 400):
-        channel = rng.integers(9)
-        judged[start : start + 100, channel] += 3 * rows[:, channel].std()
-        faulty[start : start + 100] = True
-    detector = autoencoder.train(rows[~healthy], healthy_rows=rows[healthy], channels=9)
-    _, report = quantise(
-        detector, calibration_rows=rows[~healthy], healthy_rows=rows[healthy], judged_rows=judged, faulty=faulty
-    )
-    report_line("turbine", detector, report)
+    judged, faulty = with_sensor_faults(data.rows[data.year == 2013], rows.std(axis=0))
+    built_line("turbine", build(TURBINE_SENSORS, rows, judged_rows=judged, faulty=faulty))
 
 
 def machine_temperature() -> None:
-    data, spec = machine(), WindowSpec(144, (12, 144))
-    windows = sliding_windows(data.values[:, None], spec.window)
-    row = np.arange(spec.window - 1, len(data.values))
-    faulty, judged, healthy = data.faulty[row], row >= 3404, (row // 72) % 5 == 4
-    learnt = ~judged & ~faulty
-    params = AutoencoderParams(hidden=(16, 3, 16), max_iter=80)
-    detector = autoencoder.train(
-        windows[learnt & ~healthy], healthy_rows=windows[learnt & healthy], channels=1, spec=spec, params=params
-    )
-    smaller, report = quantise(
-        detector,
-        calibration_rows=windows[learnt & ~healthy],
-        healthy_rows=windows[learnt & healthy],
+    data, window = machine(), MACHINE_TEMPERATURE.spec.window
+    windows = sliding_windows(data.values[:, None], window)
+    row = np.arange(window - 1, len(data.values))
+    judged = row >= data.learnt
+    built = build(
+        MACHINE_TEMPERATURE,
+        data.values[: data.learnt, None],
+        usable=~data.faulty[: data.learnt],
         judged_rows=windows[judged],
-        faulty=faulty[judged],
+        faulty=data.faulty[row][judged],
     )
-    report_line("machine", detector, report)
-    for name, item in (("fp32", detector), ("int8", smaller)):
+    built_line("machine", built)
+    for name, item in (("fp32", built.reference), ("shipped", built.shipped)):
         alarm = np.zeros(len(data.values), dtype=bool)
         alarm[row] = item.alarm(windows)
-        found = [bool(alarm[start : end + 1].any()) for start, end in data.windows if start >= 3404]
-        false = np.flatnonzero(alarm & ~data.faulty & (np.arange(len(alarm)) >= 3404))
-        episodes = (1 + int((np.diff(false) > 36).sum())) / ((judged & ~faulty).sum() / 288)
-        say(f"  {name}: windows found {found}, false alarm episodes a day {episodes:.2f}")
+        found = [bool(alarm[start : end + 1].any()) for start, end in data.windows if start >= data.learnt]
+        say(f"  {name}: windows found {found}, false alarm episodes a day {false_episodes_per_day(alarm, data):.2f}")
 
 
 def chemical_process() -> None:
@@ -103,19 +90,8 @@ def chemical_process() -> None:
     for folds in (1, 5):
         detector = pca.train(rows, channels=52, params=PcaParams(folds=folds))
         say(f"pca, {folds} folds: {len(detector.onnx)} B, {detector.judge(judged, faulty)}, {detector.seconds}")
-    healthy = (np.arange(len(rows)) // 50) % 5 == 4
-    _, report = quantise(
-        detector, calibration_rows=rows, healthy_rows=data.of("d00_te"), judged_rows=judged, faulty=faulty
-    )
-    report_line("process pca", detector, report)
-    params = AutoencoderParams(hidden=(32, 10, 32), max_iter=80)
-    network = autoencoder.train(
-        rows[~healthy], healthy_rows=rows[healthy], channels=52, threshold_quantile=0.99, params=params
-    )
-    _, report = quantise(
-        network, calibration_rows=rows[~healthy], healthy_rows=rows[healthy], judged_rows=judged, faulty=faulty
-    )
-    report_line("process autoencoder", network, report)
+    built_line("process plane", build(PROCESS_PLANE, rows, judged_rows=judged, faulty=faulty))
+    built_line("process autoencoder", build(PROCESS_FAULTS, rows, judged_rows=judged, faulty=faulty))
 
 
 def registering(model: bytes) -> None:

@@ -14,17 +14,18 @@ from governance.modelling.autoencoder import AutoencoderParams
 from governance.modelling.detector import Detector
 from governance.modelling.graph import WindowSpec, read_metadata, window_statistics
 from governance.modelling.pca import PcaParams
-from governance.modelling.quantise import QuantisationLimits, QuantisationParams, QuantisationReport, quantise
+from governance.modelling.quantise import QuantisationLimits, QuantisationReport, quantise
+from governance.modelling.recipes import (
+    MACHINE_TEMPERATURE,
+    PROCESS_FAULTS,
+    PROCESS_PLANE,
+    TURBINE_SENSORS,
+    Recipe,
+    build,
+    healthy_windows,
+)
 from governance.modelling.runtime import run
-from tests.governance.modelling.data import machine, process, turbine
-
-FEW = QuantisationParams(latency_repeats=50)
-WINDOW = WindowSpec(144, (12, 144))
-
-
-def held_back(count: int, block: int) -> np.ndarray:
-    """Every fifth block of rows, kept from training to set the threshold."""
-    return (np.arange(count) // block) % 5 == 4
+from tests.governance.modelling.data import false_episodes_per_day, machine, process, turbine, with_sensor_faults
 
 
 @pytest.fixture(scope="module")
@@ -32,24 +33,9 @@ def turbine_case() -> tuple[Detector, Detector, QuantisationReport, np.ndarray, 
     """Trained on 2011-12, judged on 2013 with simulated sensor faults: 3 standard deviations on one channel."""
     data = turbine()
     rows = data.rows[data.year <= 2012]
-    healthy = held_back(len(rows), 100)
-    detector = autoencoder.train(rows[~healthy], healthy_rows=rows[healthy], channels=9)
-    judged = data.rows[data.year == 2013].copy()
-    faulty = np.zeros(len(judged), dtype=bool)
-    rng = np.random.default_rng(0)
-    for start in range(200, len(judged), 400):
-        channel = rng.integers(9)
-        judged[start : start + 100, channel] += 3 * rows[:, channel].std()
-        faulty[start : start + 100] = True
-    smaller, report = quantise(
-        detector,
-        calibration_rows=rows[~healthy],
-        healthy_rows=rows[healthy],
-        judged_rows=judged,
-        faulty=faulty,
-        params=FEW,
-    )
-    return detector, smaller, report, judged, faulty
+    judged, faulty = with_sensor_faults(data.rows[data.year == 2013], rows.std(axis=0))
+    built = build(TURBINE_SENSORS, rows, judged_rows=judged, faulty=faulty)
+    return built.reference, built.shipped, built.report, judged, faulty
 
 
 def test_the_turbine_graph_scores_as_numpy_does(turbine_case: tuple) -> None:
@@ -102,43 +88,31 @@ def test_a_healthy_year_stays_quiet_and_simulated_faults_are_found(turbine_case:
     assert found.false_alarm_rate < 0.02
 
 
-@pytest.mark.parametrize("quantile", [0.995])
-def test_the_machine_failures_are_found_from_one_channel(quantile: float) -> None:
-    data = machine()
-    windows = sliding_windows(data.values[:, None], WINDOW.window)
-    row = np.arange(WINDOW.window - 1, len(data.values))
-    faulty = data.faulty[row]
-    learnt = (row < 3404) & ~faulty  # the benchmark's probation period: 15 % of the rows
-    healthy = (row // 72) % 5 == 4
-    detector = autoencoder.train(
-        windows[learnt & ~healthy],
-        healthy_rows=windows[learnt & healthy],
-        channels=1,
-        spec=WINDOW,
-        threshold_quantile=quantile,
-        params=AutoencoderParams(hidden=(16, 3, 16), max_iter=80),
-    )
-    judged = row >= 3404
-    smaller, report = quantise(
-        detector,
-        calibration_rows=windows[learnt & ~healthy],
-        healthy_rows=windows[learnt & healthy],
+def test_the_machine_failures_are_found_from_one_channel() -> None:
+    data, window = machine(), MACHINE_TEMPERATURE.spec.window
+    windows = sliding_windows(data.values[:, None], window)
+    row = np.arange(window - 1, len(data.values))
+    learnt = data.learnt
+    judged = row >= learnt
+    built = build(
+        MACHINE_TEMPERATURE,
+        data.values[:learnt, None],
+        usable=~data.faulty[:learnt],
         judged_rows=windows[judged],
-        faulty=faulty[judged],
-        params=FEW,
+        faulty=data.faulty[row][judged],
     )
-    assert report.reasons_against() == []
+    assert built.report.status == "int8"
     alarm = np.zeros(len(data.values), dtype=bool)
-    alarm[row] = smaller.alarm(windows)
-    later = [(start, end) for start, end in data.windows if start >= 3404]
+    alarm[row] = built.shipped.alarm(windows)
+    later = [(start, end) for start, end in data.windows if start >= learnt]
     assert len(later) == 3
     assert all(alarm[start : end + 1].any() for start, end in later)
-    false = np.flatnonzero(alarm & ~data.faulty & (np.arange(len(alarm)) >= 3404))
-    episodes = 1 + int((np.diff(false) > 36).sum())
-    days = (judged & ~faulty).sum() / 288
-    assert episodes / days < 0.8
-    np.testing.assert_allclose(  # the graph's features are the documented ones
-        detector.reconstruction(windows[:5]).shape, window_statistics(windows[:5], WINDOW).shape
+    assert false_episodes_per_day(alarm, data) < 0.8
+    names = MACHINE_TEMPERATURE.spec.feature_names(["temperature"])
+    assert (
+        built.shipped.reconstruction(windows[:5]).shape
+        == (5, len(names))
+        == window_statistics(windows[:5], MACHINE_TEMPERATURE.spec).shape
     )
 
 
@@ -154,28 +128,50 @@ def test_the_process_faults_are_found_better_than_with_textbook_limits() -> None
 
 def test_the_process_autoencoder_survives_int8() -> None:
     data = process()
-    rows = data.of("d00")
-    healthy = held_back(len(rows), 50)
-    detector = autoencoder.train(
-        rows[~healthy],
-        healthy_rows=rows[healthy],
-        channels=52,
-        threshold_quantile=0.99,
-        params=AutoencoderParams(hidden=(32, 10, 32), max_iter=80),
+    built = build(PROCESS_FAULTS, data.of("d00"), judged_rows=data.rows[data.judged], faulty=data.faulty[data.judged])
+    assert built.report.status == "int8"
+    found = built.shipped.judge(data.rows[data.judged], data.faulty[data.judged])
+    assert found.detection_rate > 0.93 > 0.80
+    assert found.false_alarm_rate < 0.05 < 0.077
+    assert built.report.int8_bytes < 0.6 * built.report.fp32_bytes
+
+
+def test_the_process_plane_survives_int8() -> None:
+    data = process()
+    built = build(PROCESS_PLANE, data.of("d00"), judged_rows=data.rows[data.judged], faulty=data.faulty[data.judged])
+    assert built.report.status == "int8"
+    assert built.report.int8_bytes < 0.7 * built.report.fp32_bytes
+
+
+def test_an_int8_detector_that_strays_is_refused_and_float32_ships() -> None:
+    strict = Recipe(
+        AutoencoderParams(hidden=(8, 3, 8), max_iter=3), block=20, limits=QuantisationLimits(min_score_correlation=1.0)
     )
-    _, report = quantise(
-        detector,
-        calibration_rows=rows[~healthy],
-        healthy_rows=rows[healthy],
-        judged_rows=data.rows[data.judged],
-        faulty=data.faulty[data.judged],
-        params=FEW,
-    )
-    assert report.reasons_against() == []
-    assert report.accuracy is not None
-    assert report.accuracy.detection_int8.detection_rate > 0.93
-    assert report.accuracy.detection_int8.false_alarm_rate < 0.05
-    assert report.int8_bytes < 0.6 * report.fp32_bytes
+    built = build(strict, process().of("d00"))
+    assert built.report.status == "refused"
+    assert "correlate" in built.report.reason
+    assert built.report.accuracy is not None
+    assert built.shipped is built.reference
+    assert built.shipped.precision == "fp32"
+
+
+def test_without_labels_the_held_back_rows_judge() -> None:
+    built = build(Recipe(AutoencoderParams(hidden=(8, 3, 8), max_iter=3), block=20), process().of("d00"))
+    assert built.report.accuracy.rows == 100
+    assert built.report.accuracy.f1_delta is None
+
+
+def test_a_window_with_one_bad_row_is_not_learnt_from() -> None:
+    recipe = Recipe(AutoencoderParams(), spec=WindowSpec(3, (2,)), block=2)
+    usable = np.arange(12) != 5
+    windows, held_back = healthy_windows(np.arange(12, dtype=np.float32)[:, None], recipe, usable)
+    assert 5.0 not in windows
+    assert windows[:, -1].tolist() == [2, 3, 4, 8, 9, 10, 11]
+    assert held_back.tolist() == [False, False, False, True, True, False, False]
+    with pytest.raises(ValueError, match="usable must have shape"):
+        healthy_windows(np.zeros((4, 1), np.float32), recipe, [True])
+    with pytest.raises(ValueError, match="five blocks"):
+        build(Recipe(AutoencoderParams(), block=100), np.zeros((50, 2)))
 
 
 def test_the_pca_graph_equals_its_formula() -> None:
