@@ -45,6 +45,19 @@ function laidOut(chart) {
   return { data: resolveColours(chart.figure.data || [], known), layout: merge(base, layout) };
 }
 
+/* d3 writes a few style attributes (a heat map's image, a colour bar), which a strict style-src refuses. The same text
+   through the element's style object is allowed, so that is where it goes while Plotly is on the page. */
+function allowStyles() {
+  const plain = Element.prototype.setAttribute;
+  if (plain.ofPhasegate) return;
+  function setAttribute(name, value) {
+    if (name === "style" && this.style) this.style.cssText = value;
+    else plain.call(this, name, value);
+  }
+  setAttribute.ofPhasegate = true;
+  Element.prototype.setAttribute = setAttribute;
+}
+
 const hasData = (figure) => (figure?.data || []).some((trace) => ["x", "y", "z", "values", "r"].some((key) => trace[key]?.length));
 
 async function draw(chart) {
@@ -196,6 +209,7 @@ async function begin(node) {
     if (button && chart.figure) act(chart, button);
   });
   chart.canvas.addEventListener("keydown", (event) => step(chart, event));
+  allowStyles();
   try {
     const [figure] = await Promise.all([componentData(node), loadScript(document.getElementById("pg-app").dataset.plotly)]);
     chart.figure = figure || { data: [] };
