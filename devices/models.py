@@ -221,6 +221,7 @@ class Device(Entity, ExternallyKeyed):
     wanted_version = models.PositiveIntegerField(default=0, editable=False)
     actual = models.JSONField(_("actual"), default=dict, blank=True, editable=False)
     actual_version = models.PositiveIntegerField(default=0, editable=False)
+    actual_at = models.DateTimeField(_("reported"), null=True, editable=False)
     last_seen_at = models.DateTimeField(_("last seen"), null=True, editable=False)
     report_every_s = models.PositiveIntegerField(
         _("reports every (s)"), default=10, validators=[MinValueValidator(1), MaxValueValidator(86_400)]
