@@ -65,6 +65,8 @@ document.addEventListener("click", (event) => {
   if (theme) chooseTheme(theme.dataset.themeChoice);
   const density = target.closest("[data-density-choice]");
   if (density) chooseDensity(density.dataset.densityChoice);
+  const filters = target.closest("[data-filter-toggle]");
+  if (filters) filters.setAttribute("aria-expanded", String(filters.form.classList.toggle("is-open")));
   if (target.closest("[data-print]")) window.print();
   const copy = target.closest("[data-copy]");
   if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => toast(word("copied"), "ok"));

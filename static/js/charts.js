@@ -40,6 +40,9 @@ function laidOut(chart) {
   const layout = resolveColours(chart.figure.layout || {}, known);
   delete layout.title;
   delete layout.template;
+  for (const [key, axis] of Object.entries(layout)) {
+    if (/^[xy]axis/.test(key) && typeof axis.title === "string") axis.title = { text: axis.title };
+  }
   for (const key of Object.keys(layout)) if (/^[xy]axis\d+$/.test(key) && !(key in base)) base[key] = extra;
   for (const shape of layout.shapes || []) shape.line = merge({ width: 1.5 }, shape.line);
   return { data: resolveColours(chart.figure.data || [], known), layout: merge(base, layout) };

@@ -128,7 +128,7 @@ export function resolveColours(value, known = new Map()) {
     if (!known.has(value)) known.set(value, colour(value));
     return known.get(value);
   }
-  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map((item) => resolveColours(item, known));
+  if (Array.isArray(value)) return typeof value[0] === "number" && typeof value[1] !== "string" ? value : value.map((item) => resolveColours(item, known));
   if (value && typeof value === "object") {
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, resolveColours(item, known)]));
   }

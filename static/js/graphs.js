@@ -5,13 +5,19 @@ import { all, componentData, loadScript, make, token, word } from "./core.js";
 const graphs = new Map();
 const stateTone = { ok: "ok-mark", met: "ok-mark", watch: "watch-mark", breach: "breach-mark", not_met: "breach-mark", failed: "breach-mark" };
 
+const pen = document.createElement("canvas").getContext("2d");
+function widthOf(text) {
+  pen.font = `600 12px ${getComputedStyle(document.body).fontFamily}`;
+  return Math.ceil(pen.measureText(text || "").width);
+}
+
 function style() {
   const [ink, ink2, line, surface, accent] = ["ink", "ink-2", "line-strong", "surface", "accent"].map(token);
   const tones = Object.fromEntries(["ok-mark", "watch-mark", "breach-mark"].map((name) => [name, token(name)]));
   const phases = Object.fromEntries([1, 2, 3, 4, 5].map((n) => [n, token(`phase-${n}`)]));
   const edge = (element) => tones[stateTone[element.data("state")]] || phases[element.data("phase")] || line;
   return [
-    { selector: "node", style: { shape: "round-rectangle", width: "label", height: 26, padding: "8px", "background-color": surface, "border-width": 1.5, "border-color": edge, label: "data(label)", color: ink, "font-size": 12, "font-family": getComputedStyle(document.body).fontFamily, "text-valign": "center", "text-halign": "center", "text-max-width": "160px", "text-wrap": "ellipsis" } },
+    { selector: "node", style: { shape: "round-rectangle", width: (element) => Math.min(180, widthOf(element.data("label"))) + 20, height: 28, "background-color": surface, "border-width": 1.5, "border-color": edge, label: "data(label)", color: ink, "font-size": 12, "font-family": getComputedStyle(document.body).fontFamily, "text-valign": "center", "text-halign": "center", "text-max-width": "180px", "text-wrap": "ellipsis" } },
     { selector: "node[url]", style: { "font-weight": 600 } },
     { selector: "node.is-path, node:selected", style: { "border-width": 3, "border-color": accent } },
     { selector: "edge", style: { width: 1.5, "line-color": line, "target-arrow-color": line, "target-arrow-shape": "triangle", "arrow-scale": 0.9, "curve-style": "bezier", label: "data(label)", "font-size": 10, color: ink2, "text-background-color": surface, "text-background-opacity": 1, "text-background-padding": "2px" } },
@@ -46,7 +52,7 @@ function drawGraph(graph) {
     container: node.querySelector("[data-graph-canvas]"),
     elements: [...data.nodes.map((item) => ({ data: { ...item } })), ...(data.edges || []).map((edge, i) => ({ data: { id: `edge-${i}`, label: "", ...edge } }))],
     style: style(),
-    layout: { name: "dagre", rankDir: node.dataset.direction, nodeSep: 18, rankSep: 56, animate: false, padding: 16 },
+    layout: { name: "dagre", rankDir: node.clientWidth < 560 ? "TB" : node.dataset.direction, nodeSep: 18, rankSep: 56, animate: false, padding: 16 },
     minZoom: 0.2,
     maxZoom: 2,
     userZoomingEnabled: false,
