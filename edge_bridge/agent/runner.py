@@ -54,6 +54,7 @@ class Runner:
         self._fetch = threading.Event()
         self._beat_at = time.monotonic()
         self._stopped = LocalStop()
+        self._hinted = 0
 
     def end(self) -> None:
         """Ask for an orderly end; safe in a signal handler."""
@@ -95,7 +96,8 @@ class Runner:
     # ---- conversation ------------------------------------------------------------------------------------------------
 
     def _hint(self, version: int) -> None:
-        if version > self.state.version:
+        if version > max(self.state.version, self._hinted):
+            self._hinted = version
             self._fetch.set()
 
     def _converse(self) -> None:
@@ -109,9 +111,7 @@ class Runner:
             if self._end.is_set():
                 return
             try:
-                wanted = self.transport.desired(self.state.version)
-                if wanted is not None:
-                    self._adopt(wanted)
+                self._look()
                 if self.board.changed.is_set() or time.monotonic() >= report_at:
                     self.board.changed.clear()
                     self.transport.report(self.reported())
@@ -126,11 +126,26 @@ class Runner:
                 self.board.trouble("store_full", str(error))
                 wait = backoff.next()
 
+    def _look(self) -> None:
+        """Take over a new desired state. One that cannot be read is a trouble to report, not the end of the conversation."""
+        try:
+            wanted = self.transport.desired(self.state.version)
+        except Failed as failure:
+            if failure.code != "bad_answer":
+                raise
+            self._bad_config(failure.message)
+            return
+        if wanted is not None:
+            self._adopt(wanted)
+
+    def _bad_config(self, problem: str) -> None:
+        if self.board.trouble("config_invalid", problem):
+            self.board.event("config_invalid", problem, severity="error")
+
     def _adopt(self, wanted: wire.DesiredState) -> None:
         problem = _problem(wanted)
         if problem:
-            if self.board.trouble("config_invalid", problem):
-                self.board.event("config_invalid", problem, severity="error", data={"version": wanted.version})
+            self._bad_config(problem)
             self.state = msgspec.structs.replace(self.state, version=wanted.version)
             return
         self.store.keep(DESIRED, wire.encode(wanted))

@@ -39,6 +39,7 @@ class MqttTransport:
         self._desired: wire.DesiredState | None = None
         self._hint = 0
         self._refusal = ""
+        self._unreadable = ""
         self._send_lock = threading.Lock()
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=identity.gateway, protocol=paho.MQTTv5)
         client.username_pw_set(identity.gateway, identity.secret)
@@ -84,6 +85,8 @@ class MqttTransport:
 
     def desired(self, known: int) -> wire.DesiredState | None:
         with self._changed:
+            if self._unreadable:
+                raise Failed("bad_answer", self._unreadable)
             if self._desired is not None:
                 return self._desired if self._desired.version != known else None
         return self._files.desired(known)
@@ -137,9 +140,10 @@ class MqttTransport:
             elif message.payload:
                 state = wire.decode(bytes(message.payload), wire.DesiredState)
                 with self._changed:
-                    self._desired = state
+                    self._desired, self._unreadable = state, ""
                     self._hint = max(self._hint, state.version)
                     self._changed.notify_all()
         except wire.WireError as error:
             with self._changed:
-                self._refusal = f"a message on {message.topic} cannot be read: {error.message}"
+                if message.topic.endswith("/desired"):
+                    self._unreadable = f"the desired state cannot be read: {error.message}"

@@ -143,15 +143,15 @@ def shrinking_autoencoder(width: int, factor: float = 0.5) -> bytes:
 
 
 def failing_model(width: int) -> bytes:
-    """ONNX that computes one row but fails on two or more: Reshape of everything to [1, 1] after summing per row."""
-    shape = numpy_helper.from_array(np.array([1, 1], dtype=np.int64), "s")
-    axes = numpy_helper.from_array(np.array([1], dtype=np.int64), "axes")
+    """ONNX that computes one row but fails on two or more: it reshapes whatever comes to [1, width]."""
+    shape = numpy_helper.from_array(np.array([1, width], dtype=np.int64), "s")
+    w = numpy_helper.from_array(np.ones((width, 1), dtype=np.float32), "w")
     graph = helper.make_graph(
-        [helper.make_node("ReduceSum", ["x", "axes"], ["r"]), helper.make_node("Reshape", ["r", "s"], ["y"])],
+        [helper.make_node("Reshape", ["x", "s"], ["r"]), helper.make_node("MatMul", ["r", "w"], ["y"])],
         "failing",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", width])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [shape, axes],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["m", 1])],
+        [shape, w],
     )
     return _bytes(graph)
 
