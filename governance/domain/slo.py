@@ -234,8 +234,8 @@ class BurnTable:
     def severity(self) -> list[Severity | None]:
         """Highest severity that fires at each moment, None where none does: rows are joined by OR."""
         page = np.array([tier.severity is Severity.PAGE for tier in self.tiers], dtype=bool)
-        paging = self.firing[page].any(axis=0)
-        any_firing = self.firing.any(axis=0)
+        paging = np.logical_or.reduce(self.firing[page], axis=0)
+        any_firing = np.logical_or.reduce(self.firing, axis=0)
         return [
             Severity.PAGE if now else Severity.TICKET if some else None
             for now, some in zip(paging, any_firing, strict=True)
