@@ -2,5 +2,8 @@
 
 SCHEDULE: dict[str, dict[str, object]] = {
     "core-sweep-jobs": {"task": "core.sweep_jobs", "schedule": 30.0},
+    "governance-process": {"task": "governance.process_inbox", "schedule": 2.0, "options": {"expires": 5}},
+    "governance-compact": {"task": "governance.compact", "schedule": 60.0, "options": {"expires": 60}},
+    "governance-slos": {"task": "governance.record_slos", "schedule": 60.0, "options": {"expires": 60}},
     "core-prune": {"task": "core.prune", "schedule": 3600.0},
 }

@@ -97,7 +97,7 @@ def make_model(use_case: Any, **extra: Any) -> Any:
         features=extra.pop("features", ["AT", "AP"]),
         target="NOX",
         unit="mg/m3",
-        recipe=extra.pop("recipe", "turbine_nox"),
+        recipe=extra.pop("recipe", "gradient_boosting"),
         **extra,
     )
 

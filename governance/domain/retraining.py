@@ -229,6 +229,11 @@ class RetrainingPolicy:
         return self._s.next_row
 
     @property
+    def excess(self) -> float:
+        """What the residual detector has accumulated; 0 while the error is at its accepted level."""
+        return self._s.excess
+
+    @property
     def retrainings(self) -> int:
         """Retrainings asked for so far, accepted, refused and abandoned ones."""
         return self._s.number
@@ -349,11 +354,7 @@ class RetrainingPolicy:
             return []
         s.step, s.last_training = Step.TRAINING, row
         s.number += 1
-        return [
-            RetrainDue(
-                row, s.number, max(0, row + 1 - self.config.train_rows), row + 1 - self.config.holdout, row
-            )
-        ]
+        return [RetrainDue(row, s.number, max(0, row + 1 - self.config.train_rows), row + 1 - self.config.holdout, row)]
 
     def _wait(self) -> None:
         """Next try after min_gap, doubled with each one in a row that brought nothing."""

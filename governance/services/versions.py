@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from django.conf import settings
 from django.db import transaction
@@ -17,7 +18,6 @@ from governance.models import Model, ModelVersion
 from portal.core import audit, signing
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput
-from portal.core.ids import uuid7
 from portal.core.records import change_state, versioned_update
 
 
@@ -33,46 +33,55 @@ def version_register(
     actor: Any,
     model: Model,
     package: Any,
+    key: str,
     predecessor: ModelVersion | None = None,
     refusal: str = "",
     tags: dict[str, str] | None = None,
 ) -> ModelVersion:
     """Register a package in the model registry and mirror it as a version. A refused challenger is kept too, with its reason.
 
-    Not atomic as a whole: the registry is outside. The file and the registry come first; a crash before the mirror row leaves an orphan
-    there that no page shows and no gateway can get.
+    ``key`` names the attempt (a retraining's id): a second call with the same key gives the same version, so a worker that died in between
+    may run again. The file and the registry come first; the mirror row is written last, in one transaction.
     """
-    from governance.registry_client import Registry
-
-    sha256 = artefacts.store(package.onnx)
-    version_id = uuid7()
-    name = model.registry_name or model.code
-    registered = Registry(settings.MLFLOW_TRACKING_URI, artefact_root=settings.MLFLOW_ARTEFACT_ROOT).register(
-        name=name,
-        onnx=package.onnx,
-        metrics=dict(package.metrics),
-        params={k: str(v) for k, v in package.params.items()},
-        tags={"phasegate.version": str(version_id), "phasegate.state": "refused" if refusal else "candidate"}
-        | (tags or {}),
-    )
     from governance.modelling import package as packaging
+    from governance.registry_client import Registry, RegistryError
 
+    version_id = uuid5(NAMESPACE_URL, f"phasegate:{model.pk}:{key}")
+    found = ModelVersion.objects.filter(pk=version_id).first()
+    if found is not None:
+        return found
+    sha256 = artefacts.store(package.onnx)
+    manifest = packaging.canonical_json(package.manifest(model=model.code, model_version=str(version_id)))
+    try:
+        registered = Registry(settings.MLFLOW_TRACKING_URI, artifact_root=settings.MLFLOW_ARTEFACT_ROOT).register(
+            model=model.registry_name or model.code,
+            onnx=package.onnx,
+            key=key,
+            documents={"manifest.json": manifest},
+            metrics=dict(package.metrics),
+            params=dict(package.params),
+            tags={"phasegate.version": str(version_id), "phasegate.state": "refused" if refusal else "candidate"}
+            | (tags or {}),
+        )
+    except RegistryError as error:
+        raise DomainError(
+            "registry", f"The model registry did not take the version: {error}", {"temporary": error.temporary}
+        ) from error
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=model.pk)
         number = (model.versions.aggregate(top=Max("number"))["top"] or 0) + 1
-        manifest = package.manifest(model=model.code, model_version=str(version_id))
         version = ModelVersion.objects.create(
             id=version_id,
             model=model,
             number=number,
             state=VersionState.REFUSED if refusal else VersionState.CANDIDATE,
-            registry_version=str(registered.version),
+            registry_version=registered.version,
             registry_run_id=registered.run_id,
             quantisation=_quantisation(package),
             quantisation_report=package.quantisation.as_dict(),
             sha256=sha256,
             size_bytes=package.size,
-            manifest=packaging.canonical_json(manifest).decode(),
+            manifest=manifest.decode(),
             metrics={k: float(v) for k, v in package.metrics.items()},
             memory_kb=package.memory.total_kb,
             latency_us=float(package.latency.p99_us),

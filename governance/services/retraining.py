@@ -1,0 +1,286 @@
+"""One turn of the loop: train a challenger, check it against the incumbent, register, sign, release. Each step timed; safe to run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.db import transaction
+
+from devices.models import Channel
+from governance import recipes
+from governance.backends import release_backend
+from governance.choices import IncidentState, RetrainingState, VersionState
+from governance.domain.retraining import ChallengerAccepted, RetrainingPolicy, recency_weights
+from governance.frame import Frame, frame_of
+from governance.models import Incident, Model, ModelVersion, Pipeline, Retraining
+from governance.rows import Ints
+from governance.services import incidents, loop, versions
+from portal.core import audit
+from portal.core.clock import wall_now
+from portal.core.errors import DomainError
+from portal.core.notifications import notify, people_who_may
+from portal.core.records import change_state
+
+Progress = Callable[[str, float], None]
+
+
+def channels_of(model: Model, pipeline: Pipeline) -> list[recipes.Channel]:
+    """The model's inputs with the unit and range that the pipeline's channels declare."""
+    known = {
+        channel.code: channel
+        for channel in Channel.objects.filter(
+            device__site_id=pipeline.adoption.site_id, code__in=model.features
+        ).order_by("created_at")
+    }
+    return [
+        recipes.Channel(name, known[name].unit, known[name].range_low, known[name].range_high)
+        if name in known
+        else recipes.Channel(name, "")
+        for name in model.features
+    ]
+
+
+def training_set(frame: Frame, places: Ints, weights: Any = None) -> recipes.TrainingSet:
+    return recipes.TrainingSet(frame.features[places], frame.label[places], frame.plant_ms[places], weights)
+
+
+def _step(retraining: Retraining, name: str, state: str) -> None:
+    """Close the step under way and begin the next; ``state`` moves only forwards by a conditional update."""
+    now = wall_now()
+    steps = list(retraining.steps)
+    if steps and steps[-1].get("ended") is None:
+        steps[-1]["ended"] = now.isoformat()
+    if name:
+        steps.append({"name": name, "started": now.isoformat(), "ended": None})
+    change_state(retraining, old=(retraining.state,), new=state, steps=steps)
+
+
+def retraining_run(*, retraining_id: UUID | str, progress: Progress = lambda text, share: None) -> Retraining:
+    """Carry a due retraining through to its verdict and, when it won, into the hands of the release backend.
+
+    A run that died in the middle starts again from the top: training is deterministic, registering is keyed, the verdict is given once.
+    """
+    retraining = Retraining.objects.select_related(
+        "pipeline__model", "pipeline__adoption__site", "incident", "incumbent"
+    ).get(pk=retraining_id)
+    over = (RetrainingState.REFUSED, RetrainingState.LIVE, RetrainingState.FAILED, RetrainingState.RELEASING)
+    if retraining.state in over:
+        return retraining
+    if retraining.state != RetrainingState.QUEUED:
+        change_state(retraining, old=(retraining.state,), new=RetrainingState.QUEUED, steps=[])
+    change_state(retraining, old=RetrainingState.QUEUED, new=RetrainingState.TRAINING, started_at=wall_now())
+    try:
+        _train_and_judge(retraining, progress)
+    except (DomainError, ValueError, ArithmeticError) as error:
+        _abandon(retraining, getattr(error, "message", str(error)))
+        raise
+    return retraining
+
+
+def _train_and_judge(retraining: Retraining, progress: Progress) -> None:
+    pipeline, model = retraining.pipeline, retraining.pipeline.model
+    recipe = recipes.recipe_of(model)
+    frame = frame_of(pipeline)
+    state = loop.LoopState.of(Pipeline.objects.get(pk=pipeline.pk))
+    if state.policy is None:
+        raise DomainError("no_policy", "This pipeline has no retraining policy.")
+    config = state.policy.config
+    places, residuals = loop.observed(frame, state)
+    base = loop.first_number(frame, state, places)
+    last = retraining.comparison["last"] - base
+    held = np.arange(last - config.holdout + 1, last + 1)
+    all_rows = loop.training_places(frame, places, last, config.train_rows)
+    early = all_rows[all_rows < places[held[0]]]
+    held_out = training_set(frame, places[held])
+    channels = channels_of(model, pipeline)
+
+    progress("Training a challenger", 0.1)
+    _step(retraining, "train", RetrainingState.TRAINING)
+    trial = recipe.build(
+        training_set(frame, early, recency_weights(len(early), config.memory)), held_out, channels, model
+    )
+    progress("Checking it against the incumbent", 0.4)
+    _step(retraining, "check", RetrainingState.CHECKING)
+    challenger = held_out.target - trial.predict(held_out.inputs)
+    verdict, comparison = _verdict(retraining, challenger, residuals[held])
+    if not isinstance(verdict, ChallengerAccepted):
+        progress("Registering the refused challenger", 0.8)
+        _refused(retraining, trial, comparison)
+        return
+    progress("Training the winner on all rows", 0.55)
+    _step(retraining, "train on all rows", RetrainingState.REGISTERING)
+    winner = recipe.build(
+        training_set(frame, all_rows, recency_weights(len(all_rows), config.memory)), held_out, channels, model
+    )
+    winner = recipes.with_metrics(winner, **trial.package.metrics)
+    progress("Registering, checking the budget, signing", 0.75)
+    _step(retraining, "register", RetrainingState.REGISTERING)
+    version = versions.version_register(
+        actor=None,
+        model=model,
+        package=winner.package,
+        key=str(retraining.pk),
+        predecessor=retraining.incumbent,
+        tags={"phasegate.retraining": str(retraining.pk)},
+    )
+    _accepted(retraining, version, comparison)
+
+
+@transaction.atomic
+def _verdict(retraining: Retraining, challenger: Any, incumbent: Any) -> tuple[Any, dict[str, Any]]:
+    """The champion check, once: the policy's verdict and the comparison are stored together."""
+    locked = Pipeline.objects.select_for_update().get(pk=retraining.pipeline_id)
+    state = loop.LoopState.of(locked)
+    assert state.policy is not None
+    stored = retraining.comparison.get("verdict")
+    if stored is not None:
+        if stored == "accepted":
+            known = retraining.comparison
+            accepted_before = ChallengerAccepted(
+                retraining.due_row, known["number"], known["challenger_rmse"], known["incumbent_rmse"], known["rows"]
+            )
+            return accepted_before, known
+        return None, retraining.comparison
+    verdict = state.policy.check(challenger, incumbent)
+    accepted = isinstance(verdict, ChallengerAccepted)
+    comparison = retraining.comparison | {
+        "verdict": "accepted" if accepted else "refused",
+        "rows": verdict.rows,
+        "challenger_rmse": verdict.challenger,
+        "incumbent_rmse": verdict.incumbent,
+        "challenger_mae": float(np.mean(np.abs(challenger))),
+        "incumbent_mae": float(np.mean(np.abs(incumbent))),
+        "challenger_bias": float(-np.mean(challenger)),
+        "incumbent_bias": float(-np.mean(incumbent)),
+    }
+    retraining.comparison = comparison
+    retraining.save(update_fields=["comparison"])
+    loop.state_save(locked, state)
+    return verdict, comparison
+
+
+def _refused(retraining: Retraining, trial: Any, comparison: dict[str, Any]) -> None:
+    reason = f"Typically off by {comparison['challenger_mae']:.2f} on the newest {comparison['rows']} rows; the incumbent by {comparison['incumbent_mae']:.2f}"
+    version = versions.version_register(
+        actor=None,
+        model=retraining.pipeline.model,
+        package=trial.package,
+        key=str(retraining.pk),
+        predecessor=retraining.incumbent,
+        refusal=reason,
+        tags={"phasegate.retraining": str(retraining.pk)},
+    )
+    with transaction.atomic():
+        _step(retraining, "", RetrainingState.REFUSED)
+        Retraining.objects.filter(pk=retraining.pk).update(challenger=version, finished_at=wall_now())
+        audit.record(actor=None, action="retraining.refuse", obj=retraining, changes=comparison)
+        if retraining.incident is not None:
+            incidents.step_add(
+                retraining.incident,
+                "refused",
+                f"Challenger refused. {reason}",
+                plant_at=retraining.train_to,
+                link=retraining.get_absolute_url(),
+                **comparison,
+            )
+
+
+def _accepted(retraining: Retraining, version: ModelVersion, comparison: dict[str, Any]) -> None:
+    with transaction.atomic():
+        Retraining.objects.filter(pk=retraining.pk).update(challenger=version)
+        retraining.challenger = version
+        audit.record(actor=None, action="retraining.accept", obj=retraining, changes=comparison)
+        if retraining.incident is not None:
+            incidents.incident_mitigating(retraining.incident)
+            incidents.step_add(
+                retraining.incident,
+                "retrained",
+                f"Version {version.number} is better: typically off by {comparison['challenger_mae']:.2f} against {comparison['incumbent_mae']:.2f}",
+                plant_at=retraining.train_to,
+                link=version.get_absolute_url(),
+                **comparison,
+            )
+    _step(retraining, "sign", RetrainingState.REGISTERING)
+    if version.state == VersionState.CANDIDATE and not versions.version_sign_by_standing_approval(version=version):
+        _wait_for_signature(retraining, version)
+        return
+    retraining_release(actor=None, retraining=retraining)
+
+
+def _wait_for_signature(retraining: Retraining, version: ModelVersion) -> None:
+    text = f"{version} waits for a signature: there is no standing approval"
+    if retraining.incident is not None:
+        incidents.step_add(retraining.incident, "waiting", text, link=version.get_absolute_url())
+    site = retraining.pipeline.adoption.site
+    notify(
+        user_ids=people_who_may(site, "sign"),
+        kind="signature",
+        text=text,
+        url=version.get_absolute_url(),
+        dedupe_key=f"sign:{version.pk}",
+    )
+
+
+def retraining_release(*, actor: Any, retraining: Retraining) -> None:
+    """Hand the signed challenger to the release backend. Called at once under a standing approval, else when somebody has signed."""
+    version = retraining.challenger
+    if version is None or version.state != VersionState.APPROVED:
+        raise DomainError("not_signed", "Only a signed version can be rolled out.")
+    _step(retraining, "roll out", RetrainingState.RELEASING)
+    release_backend().release(
+        actor=actor,
+        version=version,
+        adoption=retraining.pipeline.adoption,
+        incident=retraining.incident,
+        retraining=retraining,
+        fast_forward=retraining.fast_forwarded,
+    )
+
+
+@transaction.atomic
+def retraining_live(*, retraining: Retraining, from_ms: int) -> None:
+    """The rollout is through: the challenger runs on all gateways; ``from_ms`` is the plant time from which it predicts."""
+    version = retraining.challenger
+    assert version is not None
+    versions.version_live(version=version)
+    loop.champion_deployed(pipeline=retraining.pipeline, version_id=version.pk, from_ms=from_ms)
+    _step(retraining, "", RetrainingState.LIVE)
+    now = wall_now()
+    Retraining.objects.filter(pk=retraining.pk).update(finished_at=now)
+    if retraining.incident_id is not None:
+        incident = Incident.objects.get(pk=retraining.incident_id)
+        if incident.live_at is None:
+            Incident.objects.filter(pk=incident.pk, live_at=None).update(live_at=now)
+        incidents.step_add(
+            incident, "live", f"Version {version.number} is live on all gateways", link=version.get_absolute_url()
+        )
+    audit.record(actor=None, action="retraining.live", obj=retraining)
+
+
+@transaction.atomic
+def retraining_failed(*, retraining: Retraining, reason: str) -> None:
+    """The rollout was rolled back: the incumbent stays, the policy waits for its next turn."""
+    _abandon(retraining, reason)
+
+
+@transaction.atomic
+def _abandon(retraining: Retraining, reason: str) -> None:
+    retraining.refresh_from_db()
+    if retraining.state in {RetrainingState.FAILED, RetrainingState.LIVE, RetrainingState.REFUSED}:
+        return
+    _step(retraining, "", RetrainingState.FAILED)
+    Retraining.objects.filter(pk=retraining.pk).update(error=reason[:300], finished_at=wall_now())
+    locked = Pipeline.objects.select_for_update().get(pk=retraining.pipeline_id)
+    state = loop.LoopState.of(locked)
+    policy: RetrainingPolicy | None = state.policy
+    if policy is not None and policy.step.value in {"training", "rollout"}:
+        policy.abandon()
+        loop.state_save(locked, state)
+    if retraining.incident is not None and retraining.incident.state != IncidentState.RESOLVED:
+        incidents.step_add(
+            retraining.incident, "failed", f"Retraining failed: {reason}", link=retraining.get_absolute_url()
+        )
+    audit.record(actor=None, action="retraining.fail", obj=retraining, changes={"reason": reason})
