@@ -101,6 +101,7 @@ class ReviewState(TextChoices):
 
 class Comparator(TextChoices):
     AT_LEAST = ">=", _("at least")
+    ABOVE = ">", _("above")
     AT_MOST = "<=", _("at most")
     EQUAL = "==", _("equal to")
     TRUE = "true", _("true")

@@ -39,6 +39,7 @@ class Measurement:
     plant_at: datetime | None = None
     link: str = ""
     detail: dict[str, Any] = field(default_factory=dict)
+    due_at: datetime | None = None
 
     @classmethod
     def of(
@@ -62,8 +63,9 @@ class Measurement:
         return cls("not_applicable", text=reason)
 
     @classmethod
-    def not_yet_due(cls, reason: str) -> Measurement:
-        return cls("not_yet_due", text=reason)
+    def not_yet_due(cls, reason: str, due_at: datetime | None = None) -> Measurement:
+        """``due_at``: from then on the criterion counts as not measured; without it the provider keeps saying when it is due."""
+        return cls("not_yet_due", text=reason, due_at=due_at)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class CriterionSpec:
 
     ``owner``: label of the role that answers for it. ``safety``: only an AI Safety Officer may waive it.
     ``required``: False for places that later work fills (they show "not measured" and block nothing).
+    ``grace``: how long a criterion that was met may slip before it counts as open; a safety criterion has none.
     """
 
     key: str
@@ -87,6 +90,7 @@ class CriterionSpec:
     safety: bool = False
     required: bool = True
     order: int = 100
+    grace: timedelta = timedelta(hours=24)
 
 
 _specs: dict[str, CriterionSpec] = {}

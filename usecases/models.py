@@ -364,6 +364,7 @@ class Gate(Entity):
     decided_at = models.DateTimeField(null=True, editable=False)
     reopened_at = models.DateTimeField(null=True, editable=False)
     reopened_reason = models.CharField(max_length=300, blank=True, editable=False)
+    measured_at = models.DateTimeField(_("last measured (wall time)"), null=True, editable=False)
 
     access = (Access(USE_CASE, "use_case_id"), Access(SITE, "adoption__site_id", only=("view", "sign")))
 
@@ -458,6 +459,7 @@ class GateReview(Entity):
     snapshot_sha256 = models.CharField(max_length=64, editable=False)
     decision = models.CharField(max_length=16, choices=choices.Decision.choices, blank=True)
     conditions = models.TextField(_("conditions"), blank=True)
+    conditions_due = models.DateTimeField(_("conditions due"), null=True, blank=True)
     note = models.TextField(_("reason"), blank=True)
     decided_at = models.DateTimeField(null=True, editable=False)
     decided_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+", editable=False)

@@ -1,0 +1,257 @@
+"""Reads across relations of use cases, gates and their evidence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from portal.core.clock import wall_now
+from usecases import evidence as registry
+from usecases import measuring
+from usecases.choices import Comparator, CriterionState, GateState, Phase
+from usecases.gate_rules import PASSED, SIGNERS
+from usecases.models import Adoption, Evidence, Gate, GateReview, UseCase, Waiver
+
+#: Where a bullet bar draws its threshold, in percent of its width.
+_MARK = 72.0
+
+
+def use_cases_with_gates(user: Any) -> QuerySet[UseCase]:
+    return (
+        UseCase.objects.permitted(user)
+        .select_related("sponsor", "owner", "business_case")
+        .prefetch_related(Prefetch("gates", queryset=Gate.objects.order_by("number")))
+    )
+
+
+def gate_for(*, use_case: Any = None, adoption: Any = None, number: int) -> Gate | None:
+    """The one gate with this number of a use case (1, 5) or an adoption (2, 3, 4)."""
+    if number in (1, 5):
+        return Gate.objects.filter(use_case=use_case, adoption=None, number=number).first()
+    return Gate.objects.filter(adoption=adoption, number=number).first()
+
+
+def gate_passed(gate: Gate | None) -> bool:
+    return gate is not None and gate.state in PASSED
+
+
+def gates_stopping_rollouts(*, use_case: Any, site: Any) -> QuerySet[Gate]:
+    """Reopened gates of this use case at this site: new rollouts wait for them; what runs keeps running."""
+    return Gate.objects.filter(use_case=use_case, adoption__site=site, state=GateState.REOPENED)
+
+
+def adoptions_at(user: Any, site: Any) -> QuerySet[Adoption]:
+    return Adoption.objects.permitted(user).filter(site=site).select_related("use_case", "site", "location")
+
+
+def adoption_health(adoptions: Iterable[Adoption]) -> dict[Any, str]:
+    """ok, watch, breach or unknown per adoption id, from the states of its gates and their current evidence (two queries).
+
+    breach: a gate is reopened; watch: a passed gate has something slipped or waived; unknown: no gate passed yet.
+    """
+    ids = [a.pk for a in adoptions]
+    health: dict[Any, str] = {}
+    states: dict[Any, list[str]] = defaultdict(list)
+    for adoption_id, state in Gate.objects.filter(adoption__in=ids).values_list("adoption_id", "state"):
+        states[adoption_id].append(state)
+    doubtful = set(
+        Evidence.objects.filter(
+            current=True,
+            gate__adoption__in=ids,
+            gate__state__in=PASSED,
+            state__in=[CriterionState.SLIPPED, CriterionState.WAIVED, CriterionState.NOT_MET],
+        ).values_list("gate__adoption_id", flat=True)
+    )
+    for pk in ids:
+        if GateState.REOPENED in states[pk]:
+            health[pk] = "breach"
+        elif not any(state in PASSED for state in states[pk]):
+            health[pk] = "unknown"
+        else:
+            health[pk] = "watch" if pk in doubtful else "ok"
+    return health
+
+
+def stepper(gates: Iterable[Gate], current_phase: int) -> list[dict[str, Any]]:
+    """Steps of the gate stepper, in the order of the gates."""
+    return [
+        {
+            "phase": gate.number,
+            "label": Phase(gate.number).label,
+            "state": gate.state,
+            "state_label": gate.get_state_display(),
+            "url": gate.get_absolute_url(),
+            "current": gate.number == current_phase,
+        }
+        for gate in gates
+    ]
+
+
+def threshold_text(spec: registry.CriterionSpec) -> str:
+    if spec.comparator == Comparator.TRUE:
+        return ""
+    return f"{Comparator(spec.comparator).label} {_shown(spec.threshold)} {spec.unit}".strip()
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, (int, float)):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return value
+
+
+def _bar(spec: registry.CriterionSpec, value: Any) -> tuple[float | None, float | None]:
+    """Positions 0..100 of the value and the threshold on the bullet bar; None where a bar would say nothing."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isinstance(spec.threshold, (int, float)):
+        return None, None
+    limit = float(spec.threshold)
+    if spec.unit == "%" and 0 <= value <= 100 and 0 <= limit <= 100:
+        return float(value), limit
+    if limit == 0:
+        return (100.0 if value > 0 else 8.0), 50.0
+    return max(0.0, min(100.0, _MARK * float(value) / limit)), _MARK
+
+
+def evidence_rows(gate: Gate, *, may_waive: bool = False) -> list[dict[str, Any]]:
+    """What the evidence rows of a gate page show, in the order of the criteria (two queries)."""
+    known = measuring.current_rows(gate)
+    waivers = measuring.waivers_in_force([gate], wall_now())
+    rows = []
+    for spec in registry.specs_for(gate.number):
+        found = known.get(spec.key)
+        rows.append(_row(gate, spec, found, waivers.get((gate.pk, spec.key)), may_waive))
+    return rows
+
+
+def _row(
+    gate: Gate, spec: registry.CriterionSpec, found: Evidence | None, waiver: Waiver | None, may_waive: bool
+) -> dict[str, Any]:
+    state = CriterionState(found.state) if found else CriterionState.NOT_MEASURED
+    value = found.value if found else None
+    value_pos, threshold_pos = _bar(spec, value)
+    lacking = state in {CriterionState.NOT_MEASURED, CriterionState.NOT_APPLICABLE, CriterionState.NOT_YET_DUE}
+    reason = (found.text if found else "") or _("not measured yet")
+    notes = []
+    if found and value is not None and found.text:
+        notes.append(found.text)
+    if found and state == CriterionState.SLIPPED and found.deadline:
+        notes.append(_("Slipped; grace ends {at} UTC.").format(at=f"{found.deadline:%d %b %Y %H:%M}"))
+    if not spec.required:
+        notes.append(_("Shown only: the decision does not wait for it."))
+    if spec.safety:
+        notes.append(_("Safety: only the AI Safety Officer may waive it."))
+    return {
+        "key": spec.key,
+        "state": state.value,
+        "state_label": state.label,
+        "label": spec.label,
+        "about": spec.question,
+        "value": _shown(value) if value is not None else None,
+        "unit": "" if isinstance(value, bool) else spec.unit,
+        "threshold_text": threshold_text(spec),
+        "value_pos": value_pos,
+        "threshold_pos": threshold_pos,
+        "bar_text": f"{_shown(value)} {spec.unit}, {threshold_text(spec)}",
+        "at": found.measured_at if found else None,
+        "plant_at": found.plant_at if found else None,
+        "since": found.since if found else None,
+        "owner": spec.owner,
+        "url": found.link if found else "",
+        "reason": reason if lacking else "",
+        "note": " ".join(notes),
+        "required": spec.required,
+        "safety": spec.safety,
+        "waiver": {"by": waiver.granted_by, "until": waiver.expires_at, "reason": waiver.reason, "pk": waiver.pk}
+        if waiver
+        else None,
+        "waive_url": reverse("usecases:waiver-create", args=[gate.pk]) + f"?key={spec.key}"
+        if may_waive and waiver is None and state in _WAIVABLE
+        else "",
+    }
+
+
+_WAIVABLE = {CriterionState.NOT_MET, CriterionState.NOT_MEASURED, CriterionState.SLIPPED}
+
+
+def evidence_summary(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """How many required criteria are met or waived, and of how many that count."""
+    counted = [r for r in rows if r["required"] and r["state"] not in {"not_applicable", "not_yet_due"}]
+    good = [r for r in counted if r["state"] in {"met", "waived"}]
+    return {"met": len(good), "of": len(counted), "open": len(counted) - len(good)}
+
+
+def evidence_history(gate: Gate, limit: int = 40) -> list[dict[str, Any]]:
+    """Changes of state, the newest first."""
+    rows = Evidence.objects.filter(gate=gate).order_by("-since", "key")[:limit]
+    return [
+        {
+            "at": row.since,
+            "label": spec.label if (spec := registry.spec(row.key)) else row.key,
+            "state": row.state,
+            "state_label": row.get_state_display(),
+            "text": row.text,
+            "current": row.current,
+        }
+        for row in rows
+    ]
+
+
+def open_review(gate: Gate) -> GateReview | None:
+    return GateReview.objects.filter(gate=gate, state="open").select_related("opened_by").first()
+
+
+def signer_slots(review: GateReview) -> list[dict[str, Any]]:
+    """The signatures a gate needs and who has given them."""
+    from usecases.gate_rules import slots_filled
+    from usecases.services.reviews import signatures_of
+
+    filled = slots_filled(review.gate.number, signatures_of(review))
+    names = {s.user_id: s for s in review.signatures.all()}
+    return [{"label": slot.label, "signature": names.get(filled[slot.key])} for slot in SIGNERS[review.gate.number]]
+
+
+def frozen_rows(review: GateReview) -> list[dict[str, Any]]:
+    """The criteria as the review froze them, for its page and its print."""
+    words = review.snapshot.get("context", {}).get("criteria", {})
+    out = []
+    for row in review.snapshot.get("criteria", []):
+        told = words.get(row["key"], {})
+        state = CriterionState(row["state"])
+        spec = registry.spec(row["key"])
+        is_flag = spec is not None and spec.comparator == Comparator.TRUE
+        value = row["value"]
+        out.append(
+            {
+                "label": told.get("label", row["key"]),
+                "state": state.value,
+                "state_label": state.label,
+                "value": None if value is None else (_shown(bool(value)) if is_flag else _shown(value)),
+                "unit": row["unit"],
+                "threshold": ""
+                if is_flag
+                else f"{row['comparator'].replace('_', ' ')} {_shown(row['threshold'])} {row['unit']}".strip(),
+                "text": told.get("said") or row["reason"],
+                "owner": told.get("owner", ""),
+                "measured_at": row["measured_at"],
+                "link": row["link"],
+                "required": row["required"],
+                "waiver": row["waiver"],
+            }
+        )
+    return out
+
+
+def reviews_waiting_for(user: Any) -> QuerySet[GateReview]:
+    """Open reviews this person may sign and has not signed."""
+    return (
+        GateReview.objects.permitted(user, "sign")
+        .filter(state="open")
+        .exclude(signatures__user=user)
+        .select_related("gate__use_case", "gate__adoption__site", "gate__adoption__use_case")
+    )

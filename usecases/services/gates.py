@@ -1,0 +1,303 @@
+"""Gates: measure their criteria, keep the evidence, notice regression, reopen; waive a criterion."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from kombu.exceptions import OperationalError
+
+from portal.core import audit, signing
+from portal.core.clock import wall_now
+from portal.core.errors import DomainError, InvalidInput
+from portal.core.notifications import notify, people_who_may
+from portal.core.records import change_state, versioned_update
+from usecases import evidence as registry
+from usecases import measuring, signals
+from usecases.choices import CriterionState, Decision, GateState
+from usecases.domain import gates as domain
+from usecases.gate_rules import LONGEST_WAIVER, MEASURED
+from usecases.measuring import Measured
+from usecases.models import Adoption, Evidence, Gate, UseCase, Waiver
+
+log = structlog.get_logger(__name__)
+#: Gates measured per run of the periodic task, the longest unmeasured first.
+GATES_A_RUN = 300
+
+
+def gate_measure(*, gate: Gate, actor: Any = None, now: datetime | None = None) -> list[Measured]:
+    """Measure all criteria of one gate, keep what changed, and move the gate where its evidence moves it."""
+    now = now or wall_now()
+    rows = measuring.measure(gate, now)
+    _store(gate, rows, now)
+    _follow(gate, rows, now)
+    if actor is not None:
+        audit.record(
+            actor=actor,
+            action="gate.measure",
+            obj=gate,
+            changes={row.spec.key: str(row.result.state) for row in rows},
+        )
+    return rows
+
+
+def _store(gate: Gate, rows: list[Measured], now: datetime) -> None:
+    known = measuring.current_rows(gate)
+    refresh: list[Evidence] = []
+    new: list[tuple[Evidence | None, Evidence]] = []
+    for row in rows:
+        old = known.get(row.spec.key)
+        values = measuring.values_of(row, old, now)
+        if old is None or old.state != values["state"]:
+            fresh = Evidence(gate=gate, key=row.spec.key, since=now, **values)
+            new.append((old, fresh))
+        elif any(getattr(old, name) != value for name, value in values.items()):
+            for name, value in values.items():
+                setattr(old, name, value)
+            old.updated_at = now
+            refresh.append(old)
+    gone = [row for key, row in known.items() if key not in {r.spec.key for r in rows}]
+    with transaction.atomic():
+        Gate.objects.filter(pk=gate.pk).update(measured_at=now)
+        if refresh:
+            names = ["value", "text", "measured_at", "plant_at", "link", "detail", "deadline", "updated_at"]
+            Evidence.objects.bulk_update(refresh, names)
+        if gone:
+            Evidence.objects.filter(pk__in=[row.pk for row in gone]).update(current=False, updated_at=now)
+        for old, fresh in new:
+            _replace(gate, old, fresh)
+    gate.measured_at = now
+
+
+def _replace(gate: Gate, old: Evidence | None, fresh: Evidence) -> None:
+    """One new row per change of state; of two that measure at once, one writes."""
+    if old is not None:
+        changed = Evidence.objects.filter(pk=old.pk, current=True).update(
+            current=False, updated_at=fresh.since, version=F("version") + 1
+        )
+        if changed != 1:
+            return
+    try:
+        with transaction.atomic():
+            fresh.save(force_insert=True)
+    except IntegrityError:
+        return
+    if old is not None:
+        audit.record(
+            actor=None,
+            action="evidence.change",
+            obj=gate,
+            changes={fresh.key: [str(old.state), str(fresh.state)]},
+        )
+        if fresh.state == CriterionState.SLIPPED:
+            spec = registry.spec(fresh.key)
+            _tell(
+                gate,
+                f"{spec.label if spec else fresh.key} has slipped at {gate}; grace ends "
+                f"{fresh.deadline:%Y-%m-%d %H:%M} UTC."
+                if fresh.deadline
+                else f"{fresh.key} has slipped at {gate}.",
+                f"slipped:{fresh.pk}",
+            )
+
+
+def _follow(gate: Gate, rows: list[Measured], now: datetime) -> None:
+    """Reopen a passed gate whose evidence regressed; close the conditions of a conditional one that are met."""
+    if gate.state not in {GateState.PASSED, GateState.CONDITIONAL}:
+        return
+    review = measuring.last_passed_review(gate)
+    if review is None:
+        return
+    results = [row.result for row in rows]
+    frozen = domain.frozen_criteria(review.snapshot)
+    conditions = measuring.conditions_of(review)
+    state = domain.gate_state(
+        results, now=now, decision=domain.Decision(review.decision), frozen=frozen, conditions=conditions
+    )
+    if state is domain.GateState.REOPENED:
+        worse = [r for r in domain.regressions(frozen, results) if r.reopens]
+        still_open = {r.key for r in results if r.is_open}
+        overdue = [key for key, due in conditions.items() if now >= due and key in still_open]
+        gate_reopen(gate=gate, reason=_why_reopened([r.key for r in worse], overdue), now=now)
+    elif state is domain.GateState.PASSED and gate.state == GateState.CONDITIONAL and conditions:
+        with transaction.atomic():
+            change_state(gate, old=GateState.CONDITIONAL, new=GateState.PASSED)
+            audit.record(actor=None, action="gate.conditions_met", obj=gate, changes={"conditions": list(conditions)})
+            _tell(gate, f"All conditions of {gate} are met.", f"conditions:{review.pk}")
+
+
+def _why_reopened(worse: list[str], overdue: list[str]) -> str:
+    def names(keys: list[str]) -> str:
+        return ", ".join(str(spec.label) if (spec := registry.spec(key)) else key for key in keys)
+
+    parts = []
+    if worse:
+        parts.append(f"No longer met: {names(worse)}.")
+    if overdue:
+        parts.append(f"Condition still open at its date: {names(overdue)}.")
+    return " ".join(parts)[:300]
+
+
+@transaction.atomic
+def gate_reopen(*, gate: Gate, reason: str, now: datetime | None = None, actor: Any = None) -> None:
+    """A passed gate opens again: new rollouts and later gates stop, running services keep serving."""
+    change_state(
+        gate,
+        old=(GateState.PASSED, GateState.CONDITIONAL),
+        new=GateState.REOPENED,
+        reopened_at=now or wall_now(),
+        reopened_reason=reason[:300],
+    )
+    audit.record(actor=actor, action="gate.reopen", obj=gate, changes={"reason": reason})
+    signals.gate_reopened.send(sender=Gate, gate=gate, reason=reason)
+    _tell(gate, f"{gate} is reopened. {reason}", f"reopened:{gate.pk}:{gate.version}")
+
+
+def _tell(gate: Gate, text: str, key: str) -> None:
+    people = people_who_may(gate.use_case, "sign")
+    if gate.adoption is not None:
+        people += people_who_may(gate.adoption.site, "sign")
+    if gate.use_case.owner_id:
+        people.append(gate.use_case.owner_id)
+    notify(user_ids=people, kind="gate", text=text, url=gate.get_absolute_url(), dedupe_key=key)
+
+
+def gates_of(*, use_case: Any = None, adoption: Any = None, site: Any = None) -> Any:
+    """Gates that facts about this use case, adoption or site can move."""
+    wanted = Q(pk__in=[])
+    if use_case is not None:
+        wanted |= Q(use_case=use_case)
+    if adoption is not None:
+        wanted |= Q(adoption=adoption)
+    if site is not None:
+        wanted |= Q(adoption__site=site) | Q(adoption=None, use_case__adoptions__site=site)
+    return Gate.objects.filter(wanted, state__in=MEASURED).distinct()
+
+
+def gates_remeasure(*, use_case: Any = None, adoption: Any = None, site: Any = None) -> None:
+    """Ask for a fresh measurement of these gates once the present transaction is committed.
+
+    Arguments are rows or ids. Safe to call often; the work happens in the background.
+    """
+    ids = [str(pk) for pk in gates_of(use_case=use_case, adoption=adoption, site=site).values_list("pk", flat=True)]
+    if ids:
+        transaction.on_commit(lambda: _send(ids), robust=True)
+
+
+def _send(ids: list[str]) -> None:
+    from usecases.tasks import measure_gate_now
+
+    # The periodic task measures what a broker that is away did not take.
+    try:
+        measure_gate_now.apply_async(args=[ids], retry=False)
+    except (OSError, OperationalError) as error:
+        log.warning("gates.broker_away", gates=len(ids), error=str(error))
+
+
+def gates_measure(*, limit: int = GATES_A_RUN, ids: list[str] | None = None) -> dict[str, int]:
+    """Measure the gates that have waited longest (or these). One provider that fails does not keep the others from being read."""
+    rows = Gate.objects.filter(state__in=MEASURED).select_related("use_case", "adoption__site", "adoption__location")
+    rows = rows.filter(pk__in=ids) if ids is not None else rows
+    done = failed = 0
+    for gate in rows.order_by(F("measured_at").asc(nulls_first=True), "pk")[:limit]:
+        try:
+            gate_measure(gate=gate)
+            done += 1
+        except (ArithmeticError, AttributeError, DomainError, LookupError, TypeError, ValueError) as error:
+            failed += 1
+            log.exception("gate.measure_failed", gate=str(gate.pk), error=str(error))
+            Gate.objects.filter(pk=gate.pk).update(measured_at=wall_now())
+    return {"measured": done, "failed": failed}
+
+
+@transaction.atomic
+def gates_create(*, use_case: UseCase, adoption: Adoption | None = None) -> list[Gate]:
+    """The gates that belong to a new use case (1, 5) or adoption (2, 3, 4); the first that can be worked on is open."""
+    from usecases.gate_rules import ADOPTION_GATES, PASSED, USE_CASE_GATES
+
+    numbers = ADOPTION_GATES if adoption is not None else USE_CASE_GATES
+    aligned = adoption is not None and Gate.objects.filter(use_case=use_case, number=1, state__in=PASSED).exists()
+    made = []
+    for number in numbers:
+        ready = number == 1 or (number == 2 and aligned)
+        gate, _created = Gate.objects.get_or_create(
+            use_case=use_case,
+            adoption=adoption,
+            number=number,
+            defaults={"state": GateState.OPEN if ready else GateState.CLOSED},
+        )
+        made.append(gate)
+    return made
+
+
+@transaction.atomic
+def waiver_grant(*, actor: Any, gate: Gate, key: str, reason: str, expires_at: datetime) -> Waiver:
+    """Let one criterion pass for a time. A safety criterion needs the AI Safety Officer."""
+    now = wall_now()
+    spec = registry.spec(key)
+    wrong: dict[str, str] = {}
+    if spec is None or spec.gate != gate.number:
+        wrong["key"] = "This gate has no such criterion."
+    if not reason.strip():
+        wrong["reason"] = "Say why it may pass without."
+    if expires_at <= now:
+        wrong["expires_at"] = "A waiver must end in the future."
+    elif expires_at > now + LONGEST_WAIVER:
+        wrong["expires_at"] = f"A waiver lasts {LONGEST_WAIVER.days} days at most."
+    if wrong:
+        raise InvalidInput(wrong)
+    if gate.state in {GateState.KILLED, GateState.NOT_PURSUED}:
+        raise DomainError("wrong_state", "This gate is over: there is nothing left to waive.")
+    kind = "safety_waiver" if spec is not None and spec.safety else "waiver"
+    verdict = signing.may_sign(
+        user=actor, kind=kind, site=gate.adoption.site if gate.adoption is not None else None, now=now
+    )
+    if not verdict.allowed:
+        raise DomainError("may_not_sign", verdict.reason, {"kind": kind}, status=403)
+    waiver = Waiver.objects.create(gate=gate, key=key, reason=reason.strip(), granted_by=actor, expires_at=expires_at)
+    audit.record(
+        actor=actor,
+        action="waiver.grant",
+        obj=waiver,
+        changes={
+            "criterion": key,
+            "expires_at": expires_at.isoformat(),
+            "role": verdict.role,
+            "basis": verdict.basis,
+        },
+    )
+    _tell(gate, f"{actor} waived {spec.label if spec else key} at {gate}: {reason.strip()}", f"waiver:{waiver.pk}")
+    gates_remeasure(adoption=gate.adoption_id) if gate.adoption_id else gates_remeasure(use_case=gate.use_case_id)
+    return waiver
+
+
+@transaction.atomic
+def waiver_revoke(*, actor: Any, waiver: Waiver) -> Waiver:
+    if waiver.revoked_at is not None:
+        raise DomainError("wrong_state", "This waiver was taken back already.")
+    versioned_update(waiver, where={"revoked_at": None}, revoked_at=wall_now())
+    audit.record(actor=actor, action="waiver.revoke", obj=waiver, changes={"criterion": waiver.key})
+    gates_remeasure(use_case=waiver.gate.use_case_id)
+    return waiver
+
+
+def decisions_allowed(document: dict[str, Any]) -> tuple[domain.DecisionOption, ...]:
+    """The five decisions with what the frozen evidence allows."""
+    return domain.allowed_decisions(measuring.frozen_results(document))
+
+
+__all__ = [
+    "Decision",
+    "decisions_allowed",
+    "gate_measure",
+    "gate_reopen",
+    "gates_create",
+    "gates_measure",
+    "gates_of",
+    "gates_remeasure",
+    "waiver_grant",
+    "waiver_revoke",
+]

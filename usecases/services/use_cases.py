@@ -1,0 +1,136 @@
+"""Use cases and their adoptions: a cell first, then the line, then the plant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from portal.core.errors import DomainError, InvalidInput
+from portal.core.records import entity_create, entity_update
+from usecases.choices import Phase, Scope, UseCaseState
+from usecases.gate_rules import PASSED, PROVEN_SCOPE, PROVING_GATE
+from usecases.models import Adoption, Gate, UseCase
+from usecases.services.gates import gates_create, gates_remeasure
+
+
+def _check_no_circle(use_case: UseCase | None, wanted: list[UseCase]) -> None:
+    """Dependencies must not lead back to the use case."""
+    if use_case is None:
+        return
+    seen: set[Any] = set()
+    ahead = [w.pk for w in wanted]
+    while ahead:
+        if use_case.pk in ahead:
+            raise InvalidInput({"depends_on": "These use cases would wait for each other."})
+        seen |= set(ahead)
+        following = UseCase.depends_on.through.objects.filter(from_usecase_id__in=ahead)
+        ahead = [pk for pk in following.values_list("to_usecase_id", flat=True) if pk not in seen]
+
+
+def _check_signals(data: dict[str, Any]) -> None:
+    signals = data.get("required_signals")
+    if signals is None:
+        return
+    if not isinstance(signals, list) or not all(isinstance(s, str) and 0 < len(s) <= 40 for s in signals):
+        raise InvalidInput({"required_signals": "A list of channel codes, such as AT, AP, TIT."})
+
+
+@transaction.atomic
+def use_case_create(*, actor: Any, many: dict[str, Any] | None = None, **data: Any) -> UseCase:
+    """A new use case with its gates 1 and 5."""
+    _check_signals(data)
+    use_case = entity_create(actor=actor, model=UseCase, data=data, many=many)
+    gates_create(use_case=use_case)
+    gates_remeasure(use_case=use_case.pk)
+    return use_case
+
+
+@transaction.atomic
+def use_case_update(
+    *,
+    actor: Any,
+    use_case: UseCase,
+    data: dict[str, Any],
+    many: dict[str, Any] | None = None,
+    expected_version: int | None = None,
+) -> UseCase:
+    _check_signals(data)
+    if many and "depends_on" in many:
+        _check_no_circle(use_case, list(many["depends_on"]))
+    use_case = entity_update(actor=actor, obj=use_case, data=data, many=many, expected_version=expected_version)
+    gates_remeasure(use_case=use_case.pk)
+    return use_case
+
+
+def use_case_label(*, actor: Any, use_case: UseCase, label: str, expected_version: int | None = None) -> UseCase:
+    """Quick win or foundation: what the programme expects of it."""
+    return use_case_update(actor=actor, use_case=use_case, data={"label": label}, expected_version=expected_version)
+
+
+def _check_scope(data: dict[str, Any]) -> None:
+    wrong: dict[str, str] = {}
+    use_case, site = data["use_case"], data["site"]
+    scope, location, proven = data.get("scope", Scope.CELL), data.get("location"), data.get("proven_by")
+    if location is not None and location.site_id != site.pk:
+        wrong["location"] = "This place is at another site."
+    if location is not None and scope != Scope.PLANT and location.level != scope:
+        wrong["location"] = f"A {Scope(scope).label.lower()} is wanted here; this place is of level {location.level}."
+    needed = PROVEN_SCOPE[scope]
+    if needed is not None and proven is None:
+        wrong["proven_by"] = f"First prove it on a {Scope(needed).label.lower()}: name that adoption, past gate 3."
+    elif proven is not None:
+        if proven.use_case_id != use_case.pk or proven.site_id != site.pk:
+            wrong["proven_by"] = "The proof must be the same use case at the same site."
+        elif proven.scope != needed:
+            wrong["proven_by"] = (
+                f"The proof must be an adoption on a {Scope(needed).label.lower()}." if needed else "A cell needs none."
+            )
+        elif not Gate.objects.filter(adoption=proven, number=PROVING_GATE, state__in=PASSED).exists():
+            wrong["proven_by"] = f"{proven} ({proven.get_scope_display().lower()}) has not passed gate {PROVING_GATE}."
+    if wrong:
+        raise InvalidInput(wrong)
+
+
+def _check_devices(site: Any, devices: Any) -> None:
+    foreign = [d for d in devices if d.site_id != site.pk]
+    if foreign:
+        raise InvalidInput({"devices": f"Not at this site: {', '.join(str(d) for d in foreign[:5])}."})
+
+
+@transaction.atomic
+def adoption_create(*, actor: Any, devices: Any = (), **data: Any) -> Adoption:
+    """Bring a use case to a site, with gates 2 to 4. A wider scope only with a proven smaller one (``proven_by``)."""
+    use_case = data["use_case"]
+    if use_case.state in {UseCaseState.KILLED, UseCaseState.HELD}:
+        raise DomainError("use_case_over", f"This use case is {use_case.get_state_display().lower()}.")
+    _check_scope(data)
+    _check_devices(data["site"], devices)
+    many = {"devices": list(devices)} if devices else None
+    adoption = entity_create(actor=actor, model=Adoption, data={**data, "phase": Phase.ARCHITECT}, many=many)
+    gates_create(use_case=use_case, adoption=adoption)
+    gates_remeasure(adoption=adoption.pk)
+    return adoption
+
+
+@transaction.atomic
+def adoption_update(
+    *,
+    actor: Any,
+    adoption: Adoption,
+    data: dict[str, Any],
+    many: dict[str, Any] | None = None,
+    expected_version: int | None = None,
+) -> Adoption:
+    """Change devices, place or start. Use case, site and scope stay: a wider scope is an adoption of its own."""
+    fixed = [n for n in ("use_case", "site", "scope", "proven_by") if n in data and data[n] != getattr(adoption, n)]
+    if fixed:
+        raise InvalidInput(dict.fromkeys(fixed, "This stays as it is; a wider scope is an adoption of its own."))
+    location = data.get("location")
+    if location is not None and location.site_id != adoption.site_id:
+        raise InvalidInput({"location": "This place is at another site."})
+    if many and "devices" in many:
+        _check_devices(adoption.site, many["devices"])
+    adoption = entity_update(actor=actor, obj=adoption, data=data, many=many, expected_version=expected_version)
+    gates_remeasure(adoption=adoption.pk)
+    return adoption

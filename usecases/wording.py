@@ -1,0 +1,79 @@
+"""The sentences the pages say where the calculators give keys and figures. The method itself lives in a drawer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from usecases.domain.sentences import Sentence
+
+
+def _templates() -> dict[str, str]:
+    return {
+        "robustness.only_one": _("{winner} is the only rated use case, so there is nothing to rank it against."),
+        "robustness.clear_winner": _("Clear winner: {winner}."),
+        "robustness.close_call": _("Close call: {winner} just ahead of {runner_up}."),
+        "robustness.coin_toss": _("Coin toss between {winner} and {runner_up}."),
+        "robustness.tied": _("{winner} and {runner_up} share the first place."),
+        "robustness.first_in": _("{winner} is first in {in_100} of 100 plausible weightings"),
+        "robustness.runner_up": _("{runner_up} in {in_100}."),
+        "robustness.overtakes_if_rises": _(
+            "{rival} overtakes {winner} if the weight of {criterion} rises from {from_percent} to {to_percent} %."
+        ),
+        "robustness.overtakes_if_falls": _(
+            "{rival} overtakes {winner} if the weight of {criterion} falls from {from_percent} to {to_percent} %."
+        ),
+        "robustness.no_single_weight": _("No change of a single weight dethrones {winner}."),
+    }
+
+
+def _figure(value: Any) -> Any:
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def say(sentence: Sentence) -> str:
+    figures = {name: _figure(value) for name, value in sentence.figures.items()}
+    return _templates()[sentence.key].format(**figures)
+
+
+def paragraph(sentences: Iterable[Sentence], names: dict[str, str] | None = None) -> str:
+    """All sentences in a row; ``names`` turns criterion keys into names."""
+    said: list[str] = []
+    for sentence in sentences:
+        figures = {k: (names or {}).get(str(v), v) if k == "criterion" else v for k, v in sentence.figures.items()}
+        text = say(Sentence(sentence.key, figures))
+        if sentence.key == "robustness.first_in":
+            text += ";"
+        said.append(text)
+    return " ".join(said)
+
+
+VERDICTS = {
+    "clear_winner": "ok",
+    "close_call": "watch",
+    "coin_toss": "breach",
+    "only_one": "unknown",
+}
+
+
+def verdict_label(verdict: str) -> str:
+    return {
+        "clear_winner": _("Clear winner"),
+        "close_call": _("Close call"),
+        "coin_toss": _("Coin toss"),
+        "only_one": _("Only one"),
+    }.get(verdict, verdict)
+
+
+def flipped(*, now_first: str, before_first: str, criterion: str, old_percent: float, new_percent: float) -> str:
+    rose = new_percent > old_percent
+    text = (
+        _("{now} overtakes {before} because {criterion} counts {new} % instead of {old} %.")
+        if rose
+        else _("{now} overtakes {before} because {criterion} counts only {new} % instead of {old} %.")
+    )
+    return text.format(
+        now=now_first, before=before_first, criterion=criterion, new=f"{new_percent:.0f}", old=f"{old_percent:.0f}"
+    )
