@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, ClassVar
+from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -19,6 +21,19 @@ from portal.core.roles import SITE
 code_validator = RegexValidator(
     r"^[a-z0-9][a-z0-9-]{0,38}$", _("Use small letters, digits and hyphens, starting with a letter or digit.")
 )
+
+
+def finite(value: float) -> None:
+    if not isfinite(value):
+        raise ValidationError(_("A number, neither infinite nor NaN."))
+
+
+def known_zone(value: str) -> None:
+    if value not in available_timezones():
+        raise ValidationError(_("A zone such as Europe/Berlin or UTC."))
+
+
+currency_validator = RegexValidator(r"^[A-Z]{3}$", _("Three capital letters, such as EUR."))
 
 
 def externally_unique(name: str) -> models.UniqueConstraint:
@@ -43,8 +58,8 @@ class Site(Entity, ExternallyKeyed):
         blank=True,
         help_text=_("Where the data comes from; shown on every page of it."),
     )
-    time_zone = models.CharField(_("time zone"), max_length=60, default="UTC")
-    currency = models.CharField(_("currency"), max_length=3, default="EUR")
+    time_zone = models.CharField(_("time zone"), max_length=60, default="UTC", validators=[known_zone])
+    currency = models.CharField(_("currency"), max_length=3, default="EUR", validators=[currency_validator])
 
     access: ClassVar[tuple[Access, ...]] = (Access(SITE, "pk"),)
 
@@ -128,7 +143,7 @@ class Location(Entity, ExternallyKeyed):
                 raise ValidationError({"parent": _("A place cannot be inside itself.")})
             if self.parent.site_id != self.site_id:
                 raise ValidationError({"parent": _("The parent is at another site.")})
-            if order.index(self.parent.level) > order.index(self.level):
+            if self.level in order and order.index(self.parent.level) > order.index(self.level):
                 raise ValidationError({"level": _("A place cannot be inside a smaller one.")})
             seen, above = {self.pk}, self.parent
             while above is not None:
@@ -282,9 +297,9 @@ class Channel(Entity, ExternallyKeyed):
         _("role"), max_length=8, choices=choices.ChannelRole.choices, default=choices.ChannelRole.SIGNAL
     )
     unit = models.CharField(_("unit (UCUM)"), max_length=20, help_text=_("UCUM code, such as Cel, mbar, mg/m3, %."))
-    range_low = models.FloatField(_("lowest plausible value"), null=True, blank=True)
-    range_high = models.FloatField(_("highest plausible value"), null=True, blank=True)
-    period_s = models.FloatField(_("sampling period (s, plant time)"), default=1.0)
+    range_low = models.FloatField(_("lowest plausible value"), null=True, blank=True, validators=[finite])
+    range_high = models.FloatField(_("highest plausible value"), null=True, blank=True, validators=[finite])
+    period_s = models.FloatField(_("sampling period (s, plant time)"), default=1.0, validators=[finite])
     source = models.JSONField(
         _("source"), default=dict, blank=True, help_text=_("Where the gateway reads it: register, type, scale.")
     )

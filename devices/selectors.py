@@ -1,0 +1,162 @@
+"""Reads across devices. Where a person asks, the rows come from ``permitted``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Case, Count, F, Q, QuerySet, Value, When
+from django.db.models.fields import CharField, DateTimeField
+
+from devices.choices import Connectivity, DeviceKind, DeviceState, Protocol
+from devices.domain.connectivity import LATE_PERIODS, ONLINE_PERIODS, Uptime, connectivity, uptime
+from devices.models import Channel, Device, LinkHistory, Location, Site
+from portal.core.clock import wall_now
+
+
+def device_connectivity(device: Device, now: datetime | None = None) -> Connectivity:
+    """Online, late, offline or never seen, by wall time."""
+    return Connectivity(connectivity(device.last_seen_at, device.report_every_s, now or wall_now()))
+
+
+def connectivity_expression(now: Any) -> Case:
+    """The same rule in the database; ``now`` is an expression of wall time."""
+    silent_since = {
+        Connectivity.ONLINE: now - F("report_every_s") * Value(timedelta(seconds=ONLINE_PERIODS)),
+        Connectivity.LATE: now - F("report_every_s") * Value(timedelta(seconds=LATE_PERIODS)),
+    }
+    return Case(
+        When(last_seen_at=None, then=Value(Connectivity.NEVER.value)),
+        *(When(last_seen_at__gte=since, then=Value(state.value)) for state, since in silent_since.items()),
+        default=Value(Connectivity.OFFLINE.value),
+        output_field=CharField(),
+    )
+
+
+def with_connectivity(devices: QuerySet[Any], now: datetime | None = None) -> QuerySet[Any]:
+    """Annotates ``connectivity`` in the database, equal to ``device_connectivity`` of each row."""
+    return devices.annotate(
+        connectivity=connectivity_expression(Value(now or wall_now(), output_field=DateTimeField()))
+    )
+
+
+def link_uptime(device: Device, since: datetime, until: datetime | None = None) -> Uptime:
+    """Uptime from the minute rows of ``[since, until)`` in wall time, not before the device was first heard."""
+    until = until or wall_now()
+    rows = list(
+        LinkHistory.objects.filter(
+            device=device, minute__gte=since - timedelta(minutes=1), minute__lt=until
+        ).values_list("minute", "received", "inferring")
+    )
+    first = LinkHistory.objects.filter(device=device).order_by("minute").values_list("minute", flat=True).first()
+    if first is None:
+        return Uptime(0, 0, 0, 0)
+    return uptime(rows, max(since, first), until, device.report_every_s)
+
+
+def sites_for_switcher(user: Any) -> list[dict[str, str]]:
+    return [{"id": str(pk), "name": name} for pk, name in Site.objects.permitted(user).values_list("pk", "name")]
+
+
+# ---- the tree ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Place:
+    """A site or location of the tree with what stands there. ``devices`` counts those below it too."""
+
+    obj: Any
+    kind: str
+    children: list[Place] = field(default_factory=list)
+    devices: list[Any] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.devices) + sum(child.count for child in self.children)
+
+
+def site_tree(sites: Iterable[Site], devices: Iterable[Device]) -> list[Place]:
+    """Sites with their ISA-95 places nested and the given devices at their places; one query, for the locations."""
+    roots = {site.pk: Place(site, "site") for site in sites}
+    places: dict[Any, Place] = {}
+    rows = list(Location.objects.filter(site_id__in=roots).order_by("path", "id"))
+    for location in rows:
+        places[location.pk] = Place(location, "location")
+    for location in rows:
+        above = places.get(location.parent_id) if location.parent_id else None
+        (above or roots[location.site_id]).children.append(places[location.pk])
+    for device in devices:
+        place = places.get(device.location_id) or roots.get(device.site_id)
+        if place is not None:
+            place.devices.append(device)
+    return list(roots.values())
+
+
+# ---- facts that evidence reads (given devices or a site, no user: the gate decides who sees it) -------------------------
+
+
+@dataclass(frozen=True)
+class Share:
+    """``good`` of ``all`` things, and the names of those that are not good (at most 20)."""
+
+    good: int
+    all: int
+    missing: tuple[str, ...] = ()
+
+    @property
+    def share(self) -> float | None:
+        """0..1; None when there is nothing to judge."""
+        return self.good / self.all if self.all else None
+
+
+def _share(rows: Sequence[tuple[str, bool]]) -> Share:
+    return Share(sum(ok for _, ok in rows), len(rows), tuple(name for name, ok in rows if not ok)[:20])
+
+
+def onboarded_share(devices: QuerySet[Any]) -> Share:
+    """Devices in scope that are onboarded: active, and known to us by a report of their own (a gateway by a valid credential
+    too) or through an active gateway that reads them. Retired ones are out of scope. One query."""
+    rows = (
+        devices.exclude(state=DeviceState.RETIRED)
+        .annotate(valid_credentials=Count("credentials", filter=Q(credentials__state="active"), distinct=True))
+        .values_list("name", "state", "device_type__kind", "last_seen_at", "valid_credentials", "gateway__state")
+    )
+    judged = []
+    for name, state, kind, seen, credentials, gateway_state in rows:
+        if kind == DeviceKind.GATEWAY:
+            ok = seen is not None and credentials > 0
+        else:
+            ok = seen is not None or gateway_state == DeviceState.ACTIVE
+        judged.append((name, ok and state == DeviceState.ACTIVE))
+    return _share(judged)
+
+
+def standard_protocol_share(devices: QuerySet[Any]) -> Share:
+    """Devices in scope that speak a standard protocol: their type says so and names one. One query."""
+    rows = devices.exclude(state=DeviceState.RETIRED).values_list(
+        "name", "device_type__standard", "device_type__protocol"
+    )
+    return _share([(name, standard and protocol != Protocol.OTHER) for name, standard, protocol in rows])
+
+
+def signal_coverage(scope: Site | QuerySet[Any], required: Sequence[str]) -> Share:
+    """Which of the required channel codes exist on an active device of the site (or of the devices given), with unit and range
+    where they are signals. One query."""
+    channels = Channel.objects.exclude(device__state=DeviceState.RETIRED).exclude(unit="")
+    if isinstance(scope, Site):
+        channels = channels.filter(device__site=scope)
+    else:
+        channels = channels.filter(device__in=scope)
+    ranged = Q(role="label") | Q(range_low__isnull=False, range_high__isnull=False)
+    found = set(channels.filter(ranged, code__in=list(required)).values_list("code", flat=True))
+    return _share([(code, code in found) for code in dict.fromkeys(required)])
+
+
+def connected_share(devices: QuerySet[Any], now: datetime | None = None) -> Share:
+    """Gateways in scope that are online or late now (wall time). One query."""
+    rows = with_connectivity(
+        devices.filter(state=DeviceState.ACTIVE, device_type__kind=DeviceKind.GATEWAY), now
+    ).values_list("name", "connectivity")
+    return _share([(name, state in (Connectivity.ONLINE, Connectivity.LATE)) for name, state in rows])
