@@ -103,8 +103,12 @@ class Board:
             self._sources[report.name] = report
 
     def forget_source(self, name: str) -> None:
+        """The source is no longer read: its state and its troubles go."""
         with self._lock:
             self._sources.pop(name, None)
+            for key in [key for key in self._errors if key[1] == name]:
+                del self._errors[key]
+        self.changed.set()
 
     def sources(self) -> list[wire.SourceReport]:
         with self._lock:

@@ -49,7 +49,7 @@ class Place:
     error: wire.ErrorReport | None = None
     given_up: wire.Installation | None = None
     failing: int = 0
-    backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 300.0))
+    backoff: Backoff = field(default_factory=lambda: Backoff(0.5, 300.0))
     not_before: float = 0.0
 
 

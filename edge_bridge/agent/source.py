@@ -102,6 +102,8 @@ class SourceReader(threading.Thread):
             self._follow_run(self._head)
             self._steer(self._head)
             self._tell(connected=True)
+        if self._head is None:
+            return 0.0  # a jump was made: look again
         head = self._head
         choices = self.keeper.choose(self.config.name, self.stop_file.read())
         if any(choice.state == "shut_down" for choice in choices):

@@ -64,7 +64,7 @@ class HttpsTransport:
                 if answer.status_code not in (200, 206):
                     raise Failed(f"http_{answer.status_code}", f"{address} answers {answer.status_code}")
                 begins = offset if answer.status_code == 206 else 0
-                yield begins, answer.iter_bytes(64 * 1024)
+                yield begins, answer.iter_raw()
         except httpx.HTTPError as error:
             raise Failed("unreachable", f"{address}: {error or type(error).__name__}") from error
 

@@ -48,7 +48,7 @@ class Door:
             pass
 
         Handler.door = door
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = _Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
@@ -121,6 +121,11 @@ class Door:
         if not self.reported:
             return None
         return next((place for place in self.reported[-1].installations if place.id == key), None)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Agents are killed in mid-call here: a broken connection is no news."""
 
 
 class _Handler(BaseHTTPRequestHandler):

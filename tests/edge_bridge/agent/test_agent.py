@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from edge_bridge.demo.profiles import source
 from edge_bridge.demo.replay import TURBINE_INPUTS, load_turbine
 from tests.edge_bridge.agent.door import Door
 from tests.edge_bridge.agent.plant import (
+    ROOT,
     AgentProcess,
     PlcThread,
     linear_model,
@@ -258,6 +262,126 @@ def test_other_profiles(door: Door, plc: MakePlc, agent: AgentProcess, profile: 
         assert warming <= 3, "the rows before a restart are remembered"
     else:
         assert all(body.simulated for body in door.bodies(wire.Telemetry))
+
+
+def test_the_portal_steers_the_replay(door: Door, plc: MakePlc, agent: AgentProcess) -> None:
+    machine = plc("turbine", pace=50)
+    steered = _source(machine, controls_replay=True)
+    door.want(sources=[steered], **_quick())
+    agent.start()
+    door.wait(lambda: len(door.rows("turbine")) > 30, 30)
+    jump = wire.ReplayJump(id="jump-1", row=21591)
+    door.want(replay=[wire.ReplayControl(source="turbine", pace=200, jump=jump)])
+    door.wait(lambda: "replay_jumped" in door.codes(), 20)
+    door.wait(lambda: any(body.epoch == 1 for body in door.bodies(wire.Telemetry)), 20)
+    agent.kill()
+    agent.start()
+    count = len(door.rows("turbine"))
+    door.wait(lambda: len(door.rows("turbine")) > count + 200, 20)
+    assert machine.plc.epoch == 1 and machine.plc.pace == 200, "a jump is made once"
+    door.want(replay=[wire.ReplayControl(source="turbine", pace=200, paused=True, jump=jump)])
+    door.wait(lambda: door.last().sources[0].replay == "paused", 20)
+    report = door.last().sources[0]
+    assert report.position == machine.plc.position and report.remaining == machine.plc.remaining
+    assert report.last_jump == "jump-1"
+    door.want(
+        replay=[wire.ReplayControl(source="turbine", pace=0, paused=False, jump=wire.ReplayJump(id="end", row=29300))]
+    )
+    door.wait(lambda: "replay_finished" in door.codes(), 30)
+    door.wait(lambda: machine.plc.slots[0]["lab_acked"] == machine.plc.produced, 20)
+    assert agent.terminate() == 0
+    rows = door.rows("turbine")
+    assert rows == list(range(1, machine.plc.produced + 1))
+    data = load_turbine()
+    for body in door.bodies(wire.Telemetry):
+        at = machine.plc.index_of(body.first_row)
+        assert np.array_equal(wire.floats(body.columns["AT"]), data.values[at : at + body.rows, 0])
+    labels = np.concatenate([wire.ints(body.row) for body in door.bodies(wire.Labels)])
+    assert labels.tolist() == rows, "every row gets its laboratory value, across jumps and the end"
+
+
+def test_two_gateways_read_one_plc(tmp_path: Path, door: Door, plc: MakePlc, agent: AgentProcess) -> None:
+    machine = plc("turbine", pace=200)
+    other_door = Door(gateway="gw-2", signing_keys=door.signing_keys)
+    other = AgentProcess(tmp_path / "b" / "state", other_door.url)
+    other.state_dir.parent.mkdir()
+    try:
+        door.want(sources=[_source(machine, slot=0)], **_quick())
+        other_door.want(sources=[_source(machine, slot=1)], **_quick())
+        agent.start()
+        other.start()
+        for one in (door, other_door):
+            one.wait(lambda one=one: len(one.rows("turbine")) > 200, 30)
+        assert agent.terminate() == 0
+        assert other.terminate() == 0
+        for one in (door, other_door):
+            assert one.rows("turbine") == list(range(1, len(one.rows("turbine")) + 1))
+        assert {b.run for b in door.bodies(wire.Telemetry)} == {b.run for b in other_door.bodies(wire.Telemetry)}
+    finally:
+        if other.process is not None and other.process.poll() is None:
+            other.kill()
+        other_door.close()
+
+
+def test_plain_registers_are_polled(door: Door, plc: MakePlc, agent: AgentProcess) -> None:
+    machine = plc("turbine", pace=100)
+    machine.plc.slots[0]["active"] = True
+    polled = wire.SourceConfig(
+        name="plain",
+        host="127.0.0.1",
+        port=machine.port,
+        mode="poll",
+        poll_ms=20,
+        window_rows=5,
+        window_ms=500,
+        channels=[
+            wire.ChannelConfig(name="produced", address=6, type="uint32"),
+            wire.ChannelConfig(name="pace", address=10, type="uint16", divisor=100.0, high=50.0),
+        ],
+    )
+    door.want(sources=[polled], **_quick())
+    agent.start()
+    door.wait(lambda: len(door.rows("plain")) > 20, 30)
+    agent.kill()
+    agent.start()
+    count = len(door.rows("plain"))
+    door.wait(lambda: len(door.rows("plain")) > count + 20, 30)
+    assert agent.terminate() == 0
+    rows = door.rows("plain")
+    assert rows == list(range(1, len(rows) + 1))
+    for body in door.bodies(wire.Telemetry):
+        assert wire.floats(body.columns["pace"]).tolist() == [100.0] * body.rows
+        assert set(body.quality["pace"]) == {wire.HIGH} and "produced" not in body.quality
+        assert not body.replay
+
+
+def test_a_configuration_that_cannot_be_carried_out_is_reported(door: Door, plc: MakePlc, agent: AgentProcess) -> None:
+    machine = plc("turbine", pace=100)
+    door.want(sources=[_source(machine)], **_quick())
+    agent.start()
+    door.wait(lambda: len(door.rows("turbine")) > 20, 30)
+    door.want(sources=[_source(machine), _source(machine)])
+    door.wait(lambda: "config_invalid" in door.codes(), 20)
+    count = len(door.rows("turbine"))
+    door.wait(lambda: len(door.rows("turbine")) > count + 50, 20)
+    wrong = source("process", port=machine.port)
+    door.want(sources=[wrong])
+    door.wait(lambda: any(error.code == "plc_refused" for error in door.last().errors), 20)
+    door.want(sources=[_source(machine)])
+    count = len(door.rows("turbine"))
+    door.wait(lambda: len(door.rows("turbine")) > count + 50, 20)
+    door.wait(lambda: not door.last().errors, 20)
+
+
+def test_a_gateway_needs_nothing_of_the_portal() -> None:
+    code = (
+        "import sys, edge_bridge.agent.cli, edge_bridge.agent.runner;"
+        "ours = {m for m in sys.modules if m.split('.')[0] in ('portal','devices','usecases','governance','coe','marketplace','django')"
+        " or (m.startswith('edge_bridge.') and not m.startswith(('edge_bridge.agent', 'edge_bridge.wire')))};"
+        "sys.exit(f'imports {ours}' if ours else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def _until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
