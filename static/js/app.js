@@ -117,9 +117,9 @@ function tellTimes(scope = document) {
     const utc = `${new Date(at).toISOString().replace("T", " ").replace(/(:\d\d)\.\d+Z$/, "$1")} UTC`;
     if (!node.dataset.exact) {
       node.dataset.exact = utc;
-      node.title = node.title ? `${node.title}: ${utc}` : utc;
+      if (!node.title.includes("UTC")) node.title = node.title ? `${node.title}: ${utc}` : utc;
     }
-    if (!("relative" in node.dataset)) continue;
+    if (!("relative" in node.dataset || "age" in node.dataset)) continue;
     const seconds = (at - now) / 1000;
     const size = Math.abs(seconds);
     const [, unit, divisor] = steps.find(([limit]) => size < limit);

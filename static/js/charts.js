@@ -34,18 +34,29 @@ function merge(base, over) {
   return result;
 }
 
+/* What a series is decides its colour, wherever it is drawn: trace.meta.role names it. */
+const roles = { primary: "predicted", predicted: "predicted", secondary: "c2", measured: "measured", label: "measured", reference: "ink-2", baseline: "ink-2", challenger: "challenger", new: "challenger", incumbent: "measured", old: "measured", limit: "limit", threshold: "limit", ok: "ok-mark", watch: "watch-mark", breach: "breach-mark" };
+
+function coloured(trace) {
+  const name = roles[trace.meta?.role];
+  if (!name) return trace;
+  const tone = token(name);
+  const marker = Array.isArray(trace.marker?.color) ? trace.marker : { color: tone, ...trace.marker };
+  return trace.type === "bar" ? { ...trace, marker } : { ...trace, line: { color: tone, ...trace.line }, marker };
+}
+
 function laidOut(chart) {
   const known = new Map();
   const { extra, ...base } = baseLayout(chart.canvas);
   const layout = resolveColours(chart.figure.layout || {}, known);
-  delete layout.title;
-  delete layout.template;
+  for (const name of ["title", "template", "height", "width", "margin"]) delete layout[name];
+  if (layout.legend?.orientation === "h") delete layout.legend.y;
   for (const [key, axis] of Object.entries(layout)) {
     if (/^[xy]axis/.test(key) && typeof axis.title === "string") axis.title = { text: axis.title };
   }
   for (const key of Object.keys(layout)) if (/^[xy]axis\d+$/.test(key) && !(key in base)) base[key] = extra;
   for (const shape of layout.shapes || []) shape.line = merge({ width: 1.5 }, shape.line);
-  return { data: resolveColours(chart.figure.data || [], known), layout: merge(base, layout) };
+  return { data: resolveColours(chart.figure.data || [], known).map(coloured), layout: merge(base, layout) };
 }
 
 /* d3 writes a few style attributes (a heat map's image, a colour bar), which a strict style-src refuses. The same text
