@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import django_filters as filters
 
+from devices.models import Site
 from usecases import models
+
+
+def _seen(model: Any, **extra: Any) -> Any:
+    """A choice among the related rows this person may see."""
+
+    def rows(request: Any) -> Any:
+        return model.objects.permitted(request.user) if request is not None else model.objects.none()
+
+    choose: Callable[[Any], Any] = rows
+    return filters.ModelChoiceFilter(queryset=choose, **extra)
 
 
 class UseCaseFilter(filters.FilterSet):
@@ -16,6 +30,8 @@ class UseCaseFilter(filters.FilterSet):
 
 
 class OutcomeFilter(filters.FilterSet):
+    use_case = _seen(models.UseCase)
+
     class Meta:
         model = models.Outcome
         fields = ["use_case", "direction"]
@@ -24,6 +40,8 @@ class OutcomeFilter(filters.FilterSet):
 class KpiReadingFilter(filters.FilterSet):
     period_from = filters.IsoDateTimeFilter(field_name="period_from", lookup_expr="gte", label="From")
     period_to = filters.IsoDateTimeFilter(field_name="period_to", lookup_expr="lte", label="To")
+    outcome = _seen(models.Outcome)
+    site = _seen(Site)
 
     class Meta:
         model = models.KpiReading
@@ -37,6 +55,8 @@ class CriteriaSetFilter(filters.FilterSet):
 
 
 class CriterionFilter(filters.FilterSet):
+    criteria_set = _seen(models.CriteriaSet)
+
     class Meta:
         model = models.Criterion
         fields = ["criteria_set", "key", "source"]
@@ -51,12 +71,19 @@ class ScoringRoundFilter(filters.FilterSet):
 
 
 class RatingFilter(filters.FilterSet):
+    round = _seen(models.ScoringRound)
+    use_case = _seen(models.UseCase)
+    criterion = _seen(models.Criterion)
+    rater = filters.UUIDFilter(field_name="rater_id")
+
     class Meta:
         model = models.Rating
         fields = ["round", "use_case", "criterion", "rater"]
 
 
 class BusinessCaseFilter(filters.FilterSet):
+    use_case = _seen(models.UseCase)
+
     class Meta:
         model = models.BusinessCase
         fields = ["use_case", "currency"]
@@ -64,6 +91,8 @@ class BusinessCaseFilter(filters.FilterSet):
 
 class AdoptionFilter(filters.FilterSet):
     q = filters.CharFilter(field_name="use_case__title", lookup_expr="icontains", label="Use case contains")
+    use_case = _seen(models.UseCase)
+    site = _seen(Site)
 
     class Meta:
         model = models.Adoption
@@ -71,30 +100,41 @@ class AdoptionFilter(filters.FilterSet):
 
 
 class GateFilter(filters.FilterSet):
+    use_case = _seen(models.UseCase)
+    adoption = _seen(models.Adoption)
+
     class Meta:
         model = models.Gate
         fields = ["use_case", "adoption", "number", "state"]
 
 
 class EvidenceFilter(filters.FilterSet):
+    gate = _seen(models.Gate)
+
     class Meta:
         model = models.Evidence
         fields = ["gate", "key", "state", "current"]
 
 
 class WaiverFilter(filters.FilterSet):
+    gate = _seen(models.Gate)
+
     class Meta:
         model = models.Waiver
         fields = ["gate", "key"]
 
 
 class GateReviewFilter(filters.FilterSet):
+    gate = _seen(models.Gate)
+
     class Meta:
         model = models.GateReview
         fields = ["gate", "state", "decision"]
 
 
 class SignatureFilter(filters.FilterSet):
+    review = _seen(models.GateReview)
+
     class Meta:
         model = models.Signature
         fields = ["review", "approves"]
