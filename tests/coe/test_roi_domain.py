@@ -238,7 +238,7 @@ def test_the_interval_is_that_of_scipy_and_agrees_with_the_p_value(x0, x1, expos
     assert excludes == (found.p_value < 0.05) or found.p_value == pytest.approx(0.05, abs=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(5, 400), st.floats(0.05, 0.9))
 def test_more_events_and_larger_reductions_are_easier_to_prove(events, reduction):
     assert power(events * 1.5, reduction) >= power(events, reduction) - 0.02

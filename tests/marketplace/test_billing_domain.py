@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.domain.billing import (
@@ -195,7 +195,6 @@ usage = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(price_plans(), usage, st.randoms(), st.integers(0, 600))
 def test_every_invoice_reconciles_and_does_not_depend_on_the_order_of_arrival(plan, events, random, before):
     billed = {("calls", FEBRUARY): before}
@@ -206,7 +205,6 @@ def test_every_invoice_reconciles_and_does_not_depend_on_the_order_of_arrival(pl
     assert draw_up(plan, MARCH, shuffled, already_billed=billed) == invoice
 
 
-@settings(deadline=None)
 @given(price_plans(), st.lists(st.integers(0, 400), min_size=1, max_size=12), st.integers(0, 12))
 def test_late_and_on_time_cost_the_same_before_rounding(plan, quantities, cut):
     events = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -28,22 +29,42 @@ KAPPA: Final = 30.0
 _CHUNK_CELLS: Final = 2_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Smaa:
     """What m use cases do over N plausible weightings (and values).
 
     ``acceptability`` (m, m): share of draws in which row i takes rank column + 1; rows and columns sum to one.
     ``central_weights`` (m, n): mean weighting of the draws in which i is first, NaN where it never is.
     ``confidence`` (m,): how often i is first under its own central weights, values drawn; NaN where it never is.
-    ``pairwise`` (m, m): share of draws in which i beats j; 0.5 on the diagonal.
+    ``orders`` (N, m): the use cases of each draw from first to last. ``alike`` (m, m) averages over those that no
+    weighting can tell apart.
     """
 
     acceptability: Array
     central_weights: Array
     confidence: Array
-    pairwise: Array
+    orders: NDArray[np.unsignedinteger]
+    alike: Array
     draws: int
     seed: int
+
+    @cached_property
+    def pairwise(self) -> Array:
+        """Share of draws in which row i beats column j, shape (m, m); 0.5 on the diagonal and among equals."""
+        m = len(self.alike)
+        rank = np.empty_like(self.orders)
+        np.put_along_axis(rank, self.orders.astype(np.intp), np.arange(m, dtype=rank.dtype)[None, :], axis=1)
+        by_case = np.ascontiguousarray(rank.T)
+        wins = np.zeros((m, m))
+        for i in range(m - 1):
+            ahead = (by_case[i] < by_case[i + 1 :]).view(np.uint8)
+            wins[i, i + 1 :] = ahead.sum(axis=1, dtype=np.uint32)
+        below = np.tril_indices(m, -1)
+        wins[below] = self.draws - wins.T[below]
+        np.fill_diagonal(wins, self.draws / 2)
+        shares = self.alike @ (wins / self.draws) @ self.alike.T
+        shares[self.alike > 0] = 0.5
+        return shares
 
     @property
     def first(self) -> Array:
@@ -117,35 +138,26 @@ def smaa(
     m, draws = v.shape[0], w.shape[0]
     uncertain = bool((bottom < top).any())
     counts = np.zeros(m * m)
-    wins = np.zeros((m, m))
     first_weights = np.zeros_like(v)
+    orders = np.empty((draws, m), dtype=np.uint8 if m <= 256 else np.uint32)
     step = max(1, _CHUNK_CELLS // (v.size if uncertain else m))
-    rank_type = np.uint8 if m <= 256 else np.int32
-    columns = np.arange(m)
+    rows = np.arange(m)
     for start in range(0, draws, step):
         part = w[start : start + step]
-        scores = _drawn_scores(bottom, top, part, rng) if uncertain else part @ v.T
-        order = np.argsort(-scores, axis=1)
-        counts += np.bincount((order * m + columns).ravel(), minlength=m * m)
-        rank = np.empty(order.shape, dtype=rank_type)
-        np.put_along_axis(rank, order, columns.astype(rank_type)[None, :], axis=1)
-        by_case = np.ascontiguousarray(rank.T)
-        for i in range(m - 1):
-            wins[i, i + 1 :] += np.count_nonzero(by_case[i] < by_case[i + 1 :], axis=1)
-        first = np.zeros((m, len(part)))
-        first[order[:, 0], np.arange(len(part))] = 1.0
+        losses = -_drawn_scores(bottom, top, part, rng) if uncertain else part @ -v.T
+        order = np.argsort(losses, axis=1)
+        orders[start : start + step] = order
+        first = (order[:, 0] == rows[:, None]).astype(float)
         first_weights += first @ part
-    below = np.tril_indices(m, -1)
-    wins[below] = draws - wins.T[below]
-    np.fill_diagonal(wins, draws / 2)
+        order *= m
+        order += rows
+        counts += np.bincount(order.ravel(), minlength=m * m)
     alike = _alike(bottom, top, w)
     acceptability = alike @ (counts.reshape(m, m) / draws)
-    pairwise = alike @ (wins / draws) @ alike.T
-    pairwise[alike > 0] = 0.5
     times_first = acceptability[:, :1] * draws
     central = np.divide(alike @ first_weights, times_first, out=np.full(v.shape, np.nan), where=times_first > 0)
     confidence = _confidence(bottom, top, central, min(confidence_draws, draws) if uncertain else 1, rng)
-    return Smaa(acceptability, central, confidence, pairwise, draws, seed)
+    return Smaa(acceptability, central, confidence, orders, alike, draws, seed)
 
 
 def _drawn_scores(bottom: Array, top: Array, weights: Array, rng: np.random.Generator) -> Array:

@@ -194,14 +194,16 @@ class Ranking:
 def ranking(scores: ArrayLike, *, tolerance: float = TIE_TOLERANCE) -> Ranking:
     """Rank scores (m,), best first. Equals keep the order they came in."""
     s = np.asarray(scores, dtype=float)
-    order = np.argsort(np.where(np.isnan(s), np.inf, -s), kind="stable")
-    ordered = np.where(np.isnan(s[order]), -np.inf, s[order])
+    order = np.argsort(-s, kind="stable")  # NaN sorts last
+    ordered = s[order]
+    known = s.size - int(np.isnan(ordered).sum()) if s.size and np.isnan(ordered[-1]) else s.size
+    place = np.arange(1, s.size + 1)
+    place[known:] = known + 1
+    for i in np.flatnonzero(ordered[: known - 1] - ordered[1:known] <= tolerance) + 1 if known else ():
+        # Compared with the first of its group, so that a long chain of small steps is not one big tie.
+        first = place[i - 1]
+        if ordered[first - 1] - ordered[i] <= tolerance:
+            place[i] = first
     rank = np.empty(s.size, dtype=np.int64)
-    place = 1
-    for position, index in enumerate(order):
-        # Compared with the first of the group, so that a long chain of small steps is not one big tie.
-        first = ordered[place - 1]
-        if position and not (ordered[position] == first or first - ordered[position] <= tolerance):
-            place = position + 1
-        rank[index] = place
+    rank[order] = place
     return Ranking(order, rank)

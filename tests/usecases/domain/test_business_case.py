@@ -168,7 +168,7 @@ def test_bad_settings_are_refused():
 estimates = st.lists(st.floats(0, 1000), min_size=3, max_size=3).map(lambda v: Estimate(*sorted(v)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(estimates, estimates, estimates, st.floats(0, 0.5))
 def test_every_draw_lies_between_the_worst_and_the_best_case(capex, opex, benefit, rate):
     def case(*bounds: float) -> Case:

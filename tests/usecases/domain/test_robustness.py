@@ -192,7 +192,7 @@ coarse = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, float("nan")])
 cases = arrays(float, st.tuples(st.integers(1, 7), st.just(4)), elements=coarse)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases, st.integers(0, 5))
 def test_acceptability_rows_and_columns_sum_to_one(values, seed):
     result = smaa(values, uniform_weights(4, 200, rng(seed)), seed=seed)
@@ -205,7 +205,7 @@ def test_acceptability_rows_and_columns_sum_to_one(values, seed):
     assert result.central_weights[shown].sum(axis=1) == pytest.approx(np.ones(shown.sum()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(float, st.tuples(st.integers(2, 6), st.just(3)), elements=st.floats(0, 1)))
 def test_at_the_changed_weight_the_two_draw_level(values):
     weights = np.array([0.5, 0.3, 0.2])
