@@ -40,6 +40,7 @@ class MqttTransport:
         self._hint = 0
         self._refusal = ""
         self._unreadable = ""
+        self._connections = 0
         self._send_lock = threading.Lock()
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=identity.gateway, protocol=paho.MQTTv5)
         client.username_pw_set(identity.gateway, identity.secret)
@@ -67,13 +68,15 @@ class MqttTransport:
             with self._changed:
                 self._acks.clear()
                 self._expected = set(wanted)
+                connection = self._connections
             for data in envelopes:
                 self._publish("up", data, retain=False)
             until = time.monotonic() + self._ack_seconds
             with self._changed:
                 while not wanted <= self._acks.keys():
                     left = until - time.monotonic()
-                    if left <= 0 or not self._client.is_connected():
+                    # A new connection has no memory of what was published on the old one: give up and send again.
+                    if left <= 0 or not self._client.is_connected() or self._connections != connection:
                         break
                     self._changed.wait(min(left, 1.0))
                 acks = list(self._acks.values())
@@ -119,6 +122,7 @@ class MqttTransport:
                 self._refusal = f"the broker refuses the connection: {reason}"
             else:
                 self._refusal = ""
+                self._connections += 1
                 client.subscribe([(wire.topic(self._site, self._gateway, leaf), 1) for leaf in ("ack", "desired")])
             self._changed.notify_all()
 
