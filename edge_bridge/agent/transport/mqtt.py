@@ -17,7 +17,7 @@ from edge_bridge.agent.identity import Identity
 from edge_bridge.agent.transport.base import Failed
 from edge_bridge.agent.transport.https import HttpsTransport
 
-ACK_SECONDS = 30.0
+ACK_SECONDS = 15.0
 KEEPALIVE = 30
 
 
