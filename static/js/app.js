@@ -57,6 +57,28 @@ function prepareMenu() {
   if (current && nav.scrollHeight > nav.clientHeight) nav.scrollTop = Math.max(0, current.offsetTop - nav.clientHeight / 2);
 }
 
+/** Show the part of another page marked data-dialog-content in the dialog; go there if it has none. */
+async function openDialog(url) {
+  const answer = await fetch(url, { credentials: "same-origin", headers: { Accept: "text/html" } }).catch(() => null);
+  const page = answer?.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+  const part = page?.querySelector("[data-dialog-content]");
+  if (!part) {
+    window.location.assign(url);
+    return;
+  }
+  const dialog = document.getElementById("dialog");
+  const heading = page.querySelector("h1")?.textContent.trim() || "";
+  dialog.setAttribute("aria-label", heading);
+  const title = document.createElement("h2");
+  title.textContent = heading;
+  const body = document.getElementById("dialog-body");
+  body.replaceChildren(title, document.importNode(part, true));
+  for (const form of all("form", body)) if (!form.getAttribute("action")) form.action = url;
+  window.htmx?.process(body);
+  wake(body);
+  if (!dialog.open) dialog.showModal();
+}
+
 document.addEventListener("click", (event) => {
   const target = event.target instanceof Element ? event.target : null;
   if (!target) return;
@@ -77,12 +99,9 @@ document.addEventListener("click", (event) => {
     document.getElementById("dialog").close();
   }
   const dialogLink = target.closest("a[data-dialog]");
-  if (dialogLink && window.htmx && !event.ctrlKey && !event.metaKey && event.button === 0) {
+  if (dialogLink && !event.ctrlKey && !event.metaKey && event.button === 0) {
     event.preventDefault();
-    htmx.ajax("GET", dialogLink.href, { target: "#dialog-body", swap: "innerHTML" }).then(() => {
-      const dialog = document.getElementById("dialog");
-      if (document.getElementById("dialog-body").childElementCount && !dialog.open) dialog.showModal();
-    });
+    openDialog(dialogLink.href);
   }
 });
 

@@ -1,6 +1,6 @@
 /* Charts: a figure {data, layout} as plain JSON, colours written as CSS (var(--pg-measured)), drawn by Plotly, which is
    loaded only here. Each chart has a table of its data, CSV and PNG, arrow keys, and follows theme, size and live data. */
-import { all, componentData, download, downloadText, loadScript, locale, make, resolveColours, token, toCsv, toast, word } from "./core.js";
+import { all, componentData, download, downloadText, inScheme, loadScript, locale, make, resolveColours, token, toCsv, toast, word } from "./core.js";
 
 const charts = new Map();
 const TABLE_ROWS = 500;
@@ -147,10 +147,21 @@ function showTable(chart) {
 }
 
 async function picture(chart) {
-  const { data, layout } = laidOut(chart);
-  const paper = { ...layout, paper_bgcolor: token("surface"), plot_bgcolor: token("surface"), title: { text: chart.node.querySelector(".pg-chart-title b").textContent, x: 0.01, font: { size: 15 } }, margin: { ...layout.margin, t: 56 } };
-  const url = await window.Plotly.toImage({ data, layout: paper }, { format: "png", width: 1100, height: 560, scale: 2 });
-  download(`${chart.node.dataset.name}.png`, url);
+  // A picture goes into documents: always light, and in a font that it has with it.
+  const { data, paper } = inScheme("light", () => {
+    const { data, layout } = laidOut(chart);
+    const surface = { paper_bgcolor: token("surface"), plot_bgcolor: token("surface") };
+    const title = { text: chart.node.querySelector(".pg-chart-title b").textContent, x: 0.01, y: 0.97, yanchor: "top", font: { size: 16 } };
+    return { data, paper: { ...layout, ...surface, title, font: { ...layout.font, family: "Arial, Helvetica, sans-serif" }, margin: { ...layout.margin, t: 80 } } };
+  });
+  // Plotly would rasterise through a blob: address, which img-src refuses; its SVG as a data: address is allowed.
+  const [width, height, scale] = [1100, 560, 2];
+  const drawing = new Image();
+  drawing.src = await window.Plotly.toImage({ data, layout: paper }, { format: "svg", width, height });
+  await drawing.decode();
+  const sheet = make("canvas", { width: width * scale, height: height * scale });
+  sheet.getContext("2d").drawImage(drawing, 0, 0, sheet.width, sheet.height);
+  download(`${chart.node.dataset.name}.png`, sheet.toDataURL("image/png"));
 }
 
 function act(chart, button) {

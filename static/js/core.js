@@ -101,10 +101,23 @@ export function loadScript(url) {
 
 const painter = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 
+let scheme = "";
+
+/** Run ``draw`` with every colour resolved for one theme ("light"), whatever the page shows. */
+export function inScheme(name, draw) {
+  scheme = name;
+  try {
+    return draw();
+  } finally {
+    scheme = "";
+  }
+}
+
 /** Any CSS colour, also light-dark(), color-mix() and oklch(), as rgb()/rgba() text for libraries that know no other. */
 export function colour(css) {
   const probe = make("span", { hidden: true });
   document.body.append(probe);
+  if (scheme) probe.style.colorScheme = scheme;
   probe.style.color = css;
   const computed = getComputedStyle(probe).color;
   probe.remove();

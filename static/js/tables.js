@@ -48,7 +48,7 @@ function prepareBulk(form) {
   const whole = form.querySelector('thead input[type="checkbox"]');
   const tell = () => {
     const chosen = boxes.filter((box) => box.checked).length;
-    bar.hidden = chosen === 0;
+    bar.classList.toggle("is-on", chosen > 0);
     bar.querySelector("[data-bulk-count]").textContent = `${chosen} ${word("selected")}`;
     for (const box of boxes) box.closest("tr").classList.toggle("is-selected", box.checked);
     if (whole) {
