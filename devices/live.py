@@ -57,6 +57,7 @@ class LiveView:
     etag: str
     signals: list[Signal] = field(default_factory=list)
     models: list[tuple[str, float | None, str]] = field(default_factory=list)
+    channels: list[Channel] = field(default_factory=list)
 
 
 def window_of(device: Device) -> SignalWindow | None:
@@ -99,7 +100,7 @@ def live_view(device: Device, *, points: int = 60) -> LiveView:
     channels = channels_of(device)
     if window is None:
         signals = [Signal(c.code, c, None, None, None, "none", "") for c in channels if c.role == ChannelRole.SIGNAL]
-        return LiveView(device, None, ring.empty(), None, None, None, etag, signals)
+        return LiveView(device, None, ring.empty(), None, None, None, etag, signals, channels=channels)
     held = ring.unpack(window.columns, window.models_run, window.times, window.values, window.predicted)
     source = device if window.device_id == device.pk else device.gateway
     now = plant_now(device.site)
@@ -124,6 +125,7 @@ def live_view(device: Device, *, points: int = 60) -> LiveView:
         etag=etag,
         signals=signals,
         models=predictions,
+        channels=channels,
     )
 
 

@@ -60,6 +60,13 @@ class Site(Entity, ExternallyKeyed):
     )
     time_zone = models.CharField(_("time zone"), max_length=60, default="UTC", validators=[known_zone])
     currency = models.CharField(_("currency"), max_length=3, default="EUR", validators=[currency_validator])
+    landmarks = models.JSONField(
+        _("landmarks of the replay"),
+        default=list,
+        blank=True,
+        editable=False,
+        help_text=_('Rows of the set worth a jump: [{"row": 21591, "label": "before the decay"}].'),
+    )
 
     access: ClassVar[tuple[Access, ...]] = (Access(SITE, "pk"),)
 
@@ -268,6 +275,11 @@ class Device(Entity, ExternallyKeyed):
 
     def get_absolute_url(self) -> str:
         return reverse("devices:device", args=[self.pk])
+
+    @property
+    def connectivity_label(self) -> str:
+        """The word for the annotated ``connectivity`` (``selectors.with_connectivity``)."""
+        return choices.Connectivity(getattr(self, "connectivity", choices.Connectivity.NEVER)).label
 
     def clean(self) -> None:
         wrong: dict[str, Any] = {}

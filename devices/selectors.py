@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, Count, F, Q, QuerySet, Value, When
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.fields import CharField, DateTimeField
+from django.utils.translation import gettext_lazy as _
 
 from devices.choices import Connectivity, DeviceKind, DeviceState, Protocol
 from devices.domain.connectivity import LATE_PERIODS, ONLINE_PERIODS, Uptime, connectivity, uptime
-from devices.models import Channel, Device, LinkHistory, Location, Site
+from devices.models import Channel, Device, Enrolment, LinkHistory, Location, Site, SiteUserObjectPermission
+from portal.core.access import container_codename, container_permission
 from portal.core.clock import wall_now
+from portal.core.roles import SITE, VERBS
 
 
 def device_connectivity(device: Device, now: datetime | None = None) -> Connectivity:
@@ -160,3 +163,50 @@ def connected_share(devices: QuerySet[Any], now: datetime | None = None) -> Shar
         devices.filter(state=DeviceState.ACTIVE, device_type__kind=DeviceKind.GATEWAY), now
     ).values_list("name", "connectivity")
     return _share([(name, state in (Connectivity.ONLINE, Connectivity.LATE)) for name, state in rows])
+
+
+# ---- what a person may do at a site -----------------------------------------------------------------------------------
+
+
+def site_verbs(user: Any, site_id: Any) -> frozenset[str]:
+    """The verbs a person holds on a site, by grant or by role, in one query instead of one per button."""
+    if not getattr(user, "is_authenticated", False) or not user.is_active:
+        return frozenset()
+    everywhere = {verb for verb in VERBS[SITE] if user.has_perm(container_permission(SITE, verb))}
+    if len(everywhere) == len(VERBS[SITE]):
+        return frozenset(everywhere)
+    held = SiteUserObjectPermission.objects.filter(user=user, content_object_id=site_id)
+    names = set(held.values_list("permission__codename", flat=True))
+    return frozenset(everywhere | {verb for verb in VERBS[SITE] if container_codename(SITE, verb) in names})
+
+
+# ---- onboarding ---------------------------------------------------------------------------------------------------------
+
+NEXT_STEPS = {
+    "claim": _("Create a claim code"),
+    "run": _("Run the agent with its claim code"),
+    "expired": _("Its claim code expired: create another"),
+    "wire": _("Wire it up and put it into service"),
+    "silent": _("Enrolled, but it never reported"),
+}
+
+
+def onboarding_queue(now: datetime) -> QuerySet[Any]:
+    """Devices that are not in service yet, annotated with ``next_key``; each row's ``next_step`` says it in words."""
+    codes = Enrolment.objects.filter(device=OuterRef("pk"), used_at=None)
+    planned = Q(state=DeviceState.PLANNED)
+    silent = Q(state=DeviceState.ACTIVE, device_type__kind=DeviceKind.GATEWAY, last_seen_at=None)
+    return (
+        Device.objects.filter(planned | silent)
+        .select_related("site", "location", "device_type")
+        .annotate(
+            next_key=Case(
+                When(silent, then=Value("silent")),
+                When(~Q(device_type__kind=DeviceKind.GATEWAY), then=Value("wire")),
+                When(Exists(codes.filter(expires_at__gt=now)), then=Value("run")),
+                When(Exists(codes), then=Value("expired")),
+                default=Value("claim"),
+                output_field=CharField(),
+            )
+        )
+    )

@@ -1,0 +1,1 @@
+"""Pages of devices: the registry, a device, onboarding, import."""
