@@ -1,0 +1,250 @@
+"""Forms of the pages; the rules live in the services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from portal.core.models import User
+from usecases import evidence as registry
+from usecases.choices import Decision, SetState
+from usecases.models import (
+    Adoption,
+    BusinessCase,
+    BusinessLine,
+    CriteriaSet,
+    Criterion,
+    Gate,
+    KpiReading,
+    Outcome,
+    UseCase,
+)
+
+
+class _Date(forms.DateInput):
+    def __init__(self) -> None:
+        super().__init__(attrs={"type": "date"}, format="%Y-%m-%d")
+
+
+class _Moment(forms.DateTimeInput):
+    def __init__(self) -> None:
+        super().__init__(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+
+
+class CodesField(forms.CharField):
+    """Channel codes, separated by commas or spaces."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        return [code for code in text.replace(",", " ").split() if code]
+
+
+class UseCaseForm(forms.ModelForm):
+    required_signals = CodesField(
+        required=False,
+        max_length=4000,
+        label=_("Required signals"),
+        help_text=_("Channel codes its model needs, separated by commas: AT, AP, TIT."),
+    )
+
+    class Meta:
+        model = UseCase
+        fields = ("title", "code", "summary", "label", "sponsor", "owner", "depends_on", "required_signals")
+        widgets = {"summary": forms.Textarea(attrs={"rows": 4})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        people = User.objects.filter(is_active=True).order_by("name", "email")
+        self.fields["sponsor"].queryset = people
+        self.fields["owner"].queryset = people
+        self.fields["sponsor"].label = _("Sponsor")
+        self.fields["owner"].label = _("Owner")
+        self.fields["depends_on"].help_text = _("Foundations that must exist first.")
+        if self.instance.pk:
+            self.fields["depends_on"].queryset = UseCase.objects.exclude(pk=self.instance.pk)
+
+
+class NotPursueForm(forms.Form):
+    reason = forms.CharField(max_length=300, label=_("Why it will not be sold"))
+
+
+class OutcomeForm(forms.ModelForm):
+    reason = forms.CharField(
+        required=False,
+        max_length=300,
+        label=_("Reason for re-baselining"),
+        help_text=_("Needed only when a gate has used this baseline already."),
+    )
+
+    class Meta:
+        model = Outcome
+        fields = (
+            "kpi",
+            "unit",
+            "direction",
+            "exposure_unit",
+            "baseline_from",
+            "baseline_to",
+            "baseline_value",
+            "baseline_exposure",
+            "target_value",
+            "target_by",
+            "value_per_unit",
+            "currency",
+            "assumption",
+        )
+        widgets = {"baseline_from": _Date(), "baseline_to": _Date(), "target_by": _Date()}
+
+
+class ReadingForm(forms.ModelForm):
+    class Meta:
+        model = KpiReading
+        fields = ("site", "period_from", "period_to", "value", "exposure", "note")
+        widgets = {"period_from": _Moment(), "period_to": _Moment()}
+
+
+class BaselineForm(forms.Form):
+    reason = forms.CharField(required=False, max_length=300, label=_("Reason for re-baselining"))
+
+
+class CriterionForm(forms.ModelForm):
+    rubric = forms.CharField(
+        required=False,
+        label=_("Rubric"),
+        widget=forms.Textarea(attrs={"rows": 7}),
+        help_text=_("Six lines, what 0, 1, 2, 3, 4 and 5 mean."),
+    )
+
+    class Meta:
+        model = Criterion
+        fields = (
+            "parent",
+            "key",
+            "name",
+            "description",
+            "weight",
+            "anchor_low",
+            "anchor_high",
+            "rubric",
+            "source",
+            "position",
+        )
+
+    def __init__(self, *args: Any, criteria_set: CriteriaSet | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen = criteria_set or (self.instance.criteria_set if self.instance.criteria_set_id else None)
+        self.fields["parent"].queryset = Criterion.objects.filter(criteria_set=chosen, parent=None)
+        if self.instance.pk:
+            self.initial["rubric"] = "\n".join(self.instance.rubric)
+
+    def clean_rubric(self) -> list[str]:
+        return [line.strip() for line in self.cleaned_data["rubric"].splitlines() if line.strip()]
+
+
+class RoundForm(forms.Form):
+    title = forms.CharField(max_length=140, label=_("Title"))
+    criteria_set = forms.ModelChoiceField(
+        queryset=CriteriaSet.objects.filter(state=SetState.PUBLISHED), label=_("Criteria")
+    )
+    use_cases = forms.ModelMultipleChoiceField(
+        queryset=UseCase.objects.all(), widget=forms.CheckboxSelectMultiple, label=_("Use cases")
+    )
+    raters = forms.ModelMultipleChoiceField(
+        queryset=User.objects.filter(is_active=True).order_by("name", "email"),
+        widget=forms.CheckboxSelectMultiple,
+        label=_("Raters"),
+        help_text=_("Gate 1 asks for a plant manager, an OT engineer and a data scientist."),
+    )
+
+
+class BusinessCaseForm(forms.ModelForm):
+    class Meta:
+        model = BusinessCase
+        fields = ("currency", "discount_rate", "quarters", "start", "assumption")
+        widgets = {"start": _Date(), "assumption": forms.Textarea(attrs={"rows": 4})}
+        help_texts = {"discount_rate": _("0.08 is 8 % a year.")}
+
+
+class LineForm(forms.ModelForm):
+    class Meta:
+        model = BusinessLine
+        fields = (
+            "kind",
+            "name",
+            "low",
+            "likely",
+            "high",
+            "first_quarter",
+            "last_quarter",
+            "ramp_quarters",
+            "attribution",
+        )
+
+
+LineFormSet = forms.formset_factory(LineForm, extra=2, can_delete=True, max_num=100, absolute_max=100)
+
+
+class AdoptionForm(forms.ModelForm):
+    class Meta:
+        model = Adoption
+        fields = ("site", "scope", "location", "proven_by", "devices", "started_on")
+        widgets = {"started_on": _Date(), "devices": forms.CheckboxSelectMultiple}
+
+
+class AdoptionEditForm(forms.ModelForm):
+    class Meta:
+        model = Adoption
+        fields = ("location", "devices", "started_on")
+        widgets = {"started_on": _Date(), "devices": forms.CheckboxSelectMultiple}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("location", "devices"):
+            self.fields[name].queryset = self.fields[name].queryset.filter(site=self.instance.site)
+
+
+class WaiverForm(forms.Form):
+    key = forms.ChoiceField(label=_("Criterion"))
+    reason = forms.CharField(max_length=500, label=_("Reason"), widget=forms.Textarea(attrs={"rows": 3}))
+    expires_at = forms.DateTimeField(label=_("Expires"), widget=_Moment(), help_text=_("UTC; a year at most."))
+
+    def __init__(self, *args: Any, gate: Gate, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["key"].choices = [(s.key, s.label) for s in registry.specs_for(gate.number)]
+
+
+class SignForm(forms.Form):
+    approves = forms.TypedChoiceField(
+        choices=[("yes", _("I approve")), ("no", _("I do not approve"))],
+        coerce=lambda v: v == "yes",
+        widget=forms.RadioSelect,
+        initial="yes",
+        label=_("On this evidence"),
+    )
+    statement = forms.CharField(
+        required=False, max_length=500, label=_("Statement"), widget=forms.Textarea(attrs={"rows": 2})
+    )
+
+
+class DecideForm(forms.Form):
+    decision = forms.ChoiceField(choices=Decision.choices, widget=forms.RadioSelect, label=_("Decision"))
+    note = forms.CharField(
+        required=False,
+        max_length=5000,
+        label=_("Reason"),
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("Needed for hold, recycle and kill."),
+    )
+    conditions = forms.CharField(
+        required=False,
+        max_length=5000,
+        label=_("Conditions"),
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text=_("For a conditional go: what must be met, and by whom."),
+    )
+    conditions_due = forms.DateTimeField(required=False, label=_("Conditions due"), widget=_Moment())
