@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -44,25 +44,27 @@ class Step(StrEnum):
 class RetrainingConfig:
     """Settings of the loop; all lengths in labelled rows.
 
+    `proportional`: errors are expected to grow with the prediction (else: the same at every level).
     `window`, `stride`: the judged windows. `sigmas`: their limit above the mean of the out-of-fold windows.
-    `allowance`: excess of the loss over its out-of-fold level that is tolerated (1 = the loss may double).
-    `cap`: a residual counts as at most this many out-of-fold RMSE. `headroom`: factor on the highest out-of-fold value
-    of the residual detector. `train_rows`: length of the training slice; `memory`: e-folding age of its weights.
+    `allowance`: excess of the loss over its out-of-fold level that is tolerated; half the excess to be found.
+    `cap`: an error counts as at most this many times its expected size. `headroom`: factor on the highest out-of-fold
+    value of the residual detector. `train_rows`: length of the training slice; `memory`: e-folding age of its weights.
     `min_gap`: rows between two retrainings at least. `holdout`: latest rows kept from the challenger in the check.
     `min_gain`: share by which the challenger's held-out loss must be lower. `evidence`: rows on which recovery is
     judged. `backoff_limit`: the gap after refusals in a row doubles, at most this often.
     """
 
+    proportional: bool = True
     window: int = 600
     stride: int = 300
     sigmas: float = 3.0
-    allowance: float = 1.0
+    allowance: float = 0.5
     cap: float = 3.0
     headroom: float = 1.25
     train_rows: int = 5000
     memory: float = 1000.0
     min_gap: int = 150
-    holdout: int = 150
+    holdout: int = 75
     min_gain: float = 0.0
     evidence: int = 300
     backoff_limit: int = 3
@@ -80,19 +82,30 @@ class RetrainingConfig:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What "as good as accepted" means, measured out-of-fold; `scale` and `window` in the label's unit.
+    """What "as good as accepted" means, measured out-of-fold.
 
-    `scale`: out-of-fold RMSE. `window`: limit on the RMSE of a window. `stream`: limit on the residual detector.
+    `scale`: expected size of an error, a fraction of the prediction where `floor` is above 0 (predictions nearer to
+    zero than `floor` count as `floor`, label's unit), else in the label's unit. `window`: limit on the root mean
+    square scaled error of a window. `stream`: limit on the residual detector.
     """
 
     scale: float
+    floor: float
     window: ConceptLimit
     stream: float
+
+    def scaled(self, labels: ArrayLike, predictions: ArrayLike) -> Floats:
+        """Errors in multiples of their expected size, shape (rows,): root mean square 1 in the out-of-fold rows."""
+        truth, guess = _pair(labels, predictions)
+        return (truth - guess) / (self.scale * _level(guess, self.floor))
 
 
 @dataclass(frozen=True, slots=True)
 class AlertOpened:
-    """`value` passed `limit` with labelled row `row`; RMSE for `window`, accumulated excess loss for `stream`."""
+    """`value` passed `limit` with labelled row `row`.
+
+    `window`: root mean square of the scaled errors. `stream`: accumulated excess of the loss.
+    """
 
     row: int
     detector: Detector
@@ -149,15 +162,19 @@ class ChallengerRefused:
 Decision = AlertOpened | AlertClosed | RetrainDue | ChallengerAccepted | ChallengerRefused
 
 
+def record(decision: Decision) -> dict[str, Any]:
+    """A decision as plain values for JSON; `kind` is its class."""
+    return {"kind": type(decision).__name__} | asdict(decision)
+
+
 def recency_weights(rows: int, memory: float) -> Floats:
     """Weight of each training row, oldest first, shape (rows,): exp(-age / memory), the newest has weight 1."""
     return np.exp(-np.arange(rows - 1, -1, -1) / memory)
 
 
-def scaled_loss(residuals: ArrayLike, scale: float, cap: float) -> Floats:
-    """min(|residual| / scale, cap) squared: 1 on average in the out-of-fold year, whatever the label's unit."""
-    size = np.abs(np.asarray(residuals, dtype=np.float64)) / scale
-    return np.square(np.minimum(size, cap))
+def capped_loss(scaled: ArrayLike, cap: float) -> Floats:
+    """min(|scaled error|, cap) squared, shape as `scaled`: about 1 on average in the out-of-fold rows."""
+    return np.square(np.minimum(np.abs(np.asarray(scaled, dtype=np.float64)), cap))
 
 
 def accumulated_excess(loss: ArrayLike, allowance: float) -> Floats:
@@ -166,25 +183,40 @@ def accumulated_excess(loss: ArrayLike, allowance: float) -> Floats:
     return steps - np.minimum.accumulate(np.minimum(steps, 0.0))
 
 
-def calibrate(residuals: ArrayLike, config: RetrainingConfig) -> Limits:
-    """Limits from out-of-fold residuals, shape (rows,): a model of earlier rows scored on later ones.
+def calibrate(labels: ArrayLike, predictions: ArrayLike, config: RetrainingConfig) -> Limits:
+    """Limits from out-of-fold predictions, shape (rows,): a model of earlier rows scored on later ones.
 
-    By construction no window and no row of these residuals is an alarm. Raises ValueError without two full windows.
+    By construction no window and no row of these is an alarm. Raises ValueError without two full windows, without any
+    error, or when the scale is to be proportional and a prediction is 0.
     """
-    errors = np.asarray(residuals, dtype=np.float64)
-    if errors.ndim != 1 or not np.isfinite(errors).all():
-        raise ValueError("expected finite residuals of shape (rows,)")
-    scale = float(np.sqrt(np.mean(np.square(errors)))) if errors.size else 0.0
+    truth, guess = _pair(labels, predictions)
+    floor = float(np.abs(guess).min()) if config.proportional and guess.size else 0.0
+    if config.proportional and floor == 0.0:
+        raise ValueError("a scale in proportion to the prediction needs predictions other than 0")
+    relative = (truth - guess) / _level(guess, floor)
+    scale = float(np.sqrt(np.mean(np.square(relative)))) if relative.size else 0.0
     if scale == 0.0:
-        raise ValueError("out-of-fold residuals are all zero: no scale")
-    form = {"measure": Measure.RMSE, "size": config.window, "step": config.stride}
-    window = concept_limit(errors, k=config.sigmas, **form)
-    highest = float(windowed_errors(errors, **form).max())
-    window = ConceptLimit(
-        window.measure, max(window.open_above, highest), window.close_below, window.mean, window.sigma, window.windows
-    )
-    excess = accumulated_excess(scaled_loss(errors, scale, config.cap), config.allowance)
-    return Limits(scale, window, max(float(excess.max()) * config.headroom, 1.0))
+        raise ValueError("no out-of-fold error: no scale")
+    scaled = relative / scale
+    form: dict[str, Any] = {"measure": Measure.RMSE, "size": config.window, "step": config.stride}
+    window = concept_limit(scaled, k=config.sigmas, **form)
+    highest = float(windowed_errors(scaled, **form).max())
+    window = replace(window, open_above=max(window.open_above, highest))
+    excess = accumulated_excess(capped_loss(scaled, config.cap), config.allowance)
+    return Limits(scale, floor, window, max(float(excess.max()) * config.headroom, 1.0))
+
+
+def _level(predictions: Floats, floor: float) -> Floats:
+    return np.maximum(np.abs(predictions), floor) if floor > 0.0 else np.ones_like(predictions)
+
+
+def _pair(labels: ArrayLike, predictions: ArrayLike) -> tuple[Floats, Floats]:
+    truth, guess = (np.atleast_1d(np.asarray(each, dtype=np.float64)) for each in (labels, predictions))
+    if truth.ndim != 1 or truth.shape != guess.shape:
+        raise ValueError("expected labels and predictions of the same shape (rows,)")
+    if not (np.isfinite(truth).all() and np.isfinite(guess).all()):
+        raise ValueError("labels and predictions must be finite")
+    return truth, guess
 
 
 @dataclass(slots=True)
@@ -201,7 +233,7 @@ class _State:
 
 
 class RetrainingPolicy:
-    """Decides over one model. Feed it residuals as labels arrive; tell it what became of each retraining.
+    """Decides over one model. Feed it labels and predictions as labels arrive; tell it what became of each retraining.
 
     Rows are the positions of labelled rows, in order, without gaps; a row that never gets a label has no position.
     `start`: the first row that will be fed; the champion in force has not been trained on it or on any later one.
@@ -238,18 +270,16 @@ class RetrainingPolicy:
         """Retrainings asked for so far, accepted, refused and abandoned ones."""
         return self._s.number
 
-    def observe(self, first_row: int, residuals: ArrayLike) -> list[Decision]:
-        """Feed the residuals (label minus live prediction) of rows `first_row` on, shape (rows,); what follows.
+    def observe(self, first_row: int, labels: ArrayLike, predictions: ArrayLike) -> list[Decision]:
+        """Feed labels and the live predictions of rows `first_row` on, shape (rows,) each; what follows from them.
 
-        Stops for nobody: decisions are those of feeding row by row. Raises ValueError when rows are missing, repeated
-        or not finite, and then nothing has been taken in.
+        The decisions are those of feeding row by row. Raises ValueError when rows are missing, repeated or not finite,
+        and then nothing has been taken in.
         """
-        errors = np.atleast_1d(np.asarray(residuals, dtype=np.float64))
-        if errors.ndim != 1 or not np.isfinite(errors).all():
-            raise ValueError("expected finite residuals of shape (rows,)")
+        errors = self.limits.scaled(labels, predictions)
         if first_row != self._s.next_row:
             raise ValueError(f"expected row {self._s.next_row}, got {first_row}")
-        losses = scaled_loss(errors, self.limits.scale, self.config.cap)
+        losses = capped_loss(errors, self.config.cap)
         decisions: list[Decision] = []
         for error, loss in zip(errors.tolist(), losses.tolist(), strict=True):
             row = self._s.next_row
@@ -310,7 +340,7 @@ class RetrainingPolicy:
         limits = state["limits"]
         policy = cls(
             RetrainingConfig(**state["config"]),
-            Limits(limits["scale"], ConceptLimit.from_dict(limits["window"]), limits["stream"]),
+            Limits(**(limits | {"window": ConceptLimit.from_dict(limits["window"])})),
         )
         policy._windows = ConceptWindows.from_dict(state["windows"])
         loop = state["loop"]
@@ -420,7 +450,7 @@ def replay(
     predictions[start:] = champion(inputs[start:])
     for n in range(start + label_delay, rows):
         row = n - label_delay
-        for decision in policy.observe(row, labels[row] - predictions[row]):
+        for decision in policy.observe(row, labels[row : row + 1], predictions[row : row + 1]):
             decisions.append(decision)
             if not isinstance(decision, RetrainDue):
                 continue
