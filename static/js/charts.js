@@ -4,6 +4,8 @@ import { all, componentData, download, downloadText, inScheme, loadScript, local
 
 const charts = new Map();
 const TABLE_ROWS = 500;
+const PAPER_WIDTH = 640; // CSS pixels between the margins of an A4 page, less a panel's padding
+let printing = false;
 
 function baseLayout(node) {
   const ink = token("ink-2");
@@ -82,7 +84,8 @@ async function draw(chart) {
     canvas.replaceChildren(make("p", { class: "pg-quiet" }, chart.figure?.reason || word("noData")));
     return;
   }
-  const { data, layout } = laidOut(chart);
+  const { data, layout } = printing ? inScheme("light", () => laidOut(chart)) : laidOut(chart);
+  if (printing) Object.assign(layout, { autosize: false, width: PAPER_WIDTH, height: canvas.clientHeight || 300 });
   if (!chart.drawn) canvas.replaceChildren();
   await window.Plotly.react(canvas, data, layout, { displayModeBar: false, displaylogo: false, responsive: true, locale: locale(), doubleClick: "reset" });
   if (!chart.drawn) {
@@ -261,10 +264,10 @@ function redrawAll() {
 }
 document.addEventListener("pg:theme", redrawAll);
 window.addEventListener("beforeprint", () => {
-  document.documentElement.dataset.printing = "";
+  printing = true;
   redrawAll();
 });
 window.addEventListener("afterprint", () => {
-  delete document.documentElement.dataset.printing;
+  printing = false;
   redrawAll();
 });

@@ -1,6 +1,6 @@
 /* Graphs (lineage, topology, dependencies): {nodes: [{id, label, kind, state, url, phase}], edges: [{source, target, label}]},
    laid out by dagre in Cytoscape. The canvas is a picture; the list beside it is the same for keyboard and screen reader. */
-import { all, componentData, loadScript, make, token, word } from "./core.js";
+import { all, componentData, inScheme, loadScript, make, token, word } from "./core.js";
 
 const graphs = new Map();
 const stateTone = { ok: "ok-mark", met: "ok-mark", watch: "watch-mark", breach: "breach-mark", not_met: "breach-mark", failed: "breach-mark" };
@@ -131,6 +131,14 @@ export function start(scope = document) {
   for (const node of found) if (!graphs.has(node)) begin(node);
 }
 
+window.addEventListener("beforeprint", () => {
+  const light = inScheme("light", style);
+  for (const graph of graphs.values()) graph.cy?.style(light);
+});
+window.addEventListener("afterprint", () => {
+  const shown = style();
+  for (const graph of graphs.values()) graph.cy?.style(shown);
+});
 document.addEventListener("pg:theme", () => {
   for (const [node, graph] of graphs) {
     if (!node.isConnected) {
