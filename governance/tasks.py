@@ -6,7 +6,7 @@ import structlog
 from celery import shared_task
 
 from governance import lake
-from governance.services import processing, slos
+from governance.services import kpis, processing, slos
 from governance.services.retraining import retraining_run
 from portal.core import jobs
 
@@ -33,6 +33,11 @@ def compact() -> dict[str, int]:
 @shared_task(name="governance.record_slos", time_limit=120)
 def record_slos() -> None:
     slos.record_all()
+
+
+@shared_task(name="governance.refresh_kpis", time_limit=300)
+def refresh_kpis() -> dict[str, int]:
+    return {"months": kpis.refresh_all()}
 
 
 @shared_task(name="governance.retrain", time_limit=1800)

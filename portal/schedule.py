@@ -5,5 +5,6 @@ SCHEDULE: dict[str, dict[str, object]] = {
     "governance-process": {"task": "governance.process_inbox", "schedule": 2.0, "options": {"expires": 5}},
     "governance-compact": {"task": "governance.compact", "schedule": 60.0, "options": {"expires": 60}},
     "governance-slos": {"task": "governance.record_slos", "schedule": 60.0, "options": {"expires": 60}},
+    "governance-kpis": {"task": "governance.refresh_kpis", "schedule": 300.0, "options": {"expires": 300}},
     "core-prune": {"task": "core.prune", "schedule": 3600.0},
 }
