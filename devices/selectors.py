@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Value, When
-from django.db.models.fields import CharField, DateTimeField
+from django.db.models import Case, Count, Exists, ExpressionWrapper, OuterRef, Q, QuerySet, Value, When
+from django.db.models.fields import CharField, DateTimeField, DurationField, IntegerField
+from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
 from devices.choices import Connectivity, DeviceKind, DeviceState, Protocol
@@ -26,9 +27,11 @@ def device_connectivity(device: Device, now: datetime | None = None) -> Connecti
 
 def connectivity_expression(now: Any) -> Case:
     """The same rule in the database; ``now`` is an expression of wall time."""
+    # SQLite multiplies durations by plain integers only.
+    period = Cast("report_every_s", IntegerField())
     silent_since = {
-        Connectivity.ONLINE: now - F("report_every_s") * Value(timedelta(seconds=ONLINE_PERIODS)),
-        Connectivity.LATE: now - F("report_every_s") * Value(timedelta(seconds=LATE_PERIODS)),
+        state: now - ExpressionWrapper(period * Value(timedelta(seconds=periods)), output_field=DurationField())
+        for state, periods in ((Connectivity.ONLINE, ONLINE_PERIODS), (Connectivity.LATE, LATE_PERIODS))
     }
     return Case(
         When(last_seen_at=None, then=Value(Connectivity.NEVER.value)),

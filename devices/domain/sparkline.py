@@ -13,7 +13,8 @@ def sparkline(values: Sequence[float | None], points: int = 60) -> str:
 
     More than ``points`` values are thinned to the extremes of each bucket, so that a spike stays visible.
     """
-    found = [float(v) if v is not None and isfinite(v) else None for v in values]
+    # Halved, so that the span of two huge values of opposite sign is still a number.
+    found = [float(v) / 2 if v is not None and isfinite(v) else None for v in values]
     known = [v for v in found if v is not None]
     if len(known) < 2:
         return ""
@@ -27,7 +28,7 @@ def sparkline(values: Sequence[float | None], points: int = 60) -> str:
             pen = "M"
             continue
         x = WIDTH * at / last
-        y = HEIGHT / 2 if span == 0 else 2 + (HEIGHT - 4) * (high - value) / span
+        y = HEIGHT / 2 if span == 0 else 2 + (HEIGHT - 4) * ((high - value) / span)
         parts.append(f"{pen}{x:.1f} {y:.1f}")
         pen = "L"
     return "".join(parts)
