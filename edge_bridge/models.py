@@ -26,10 +26,19 @@ class Installation(Entity):
         max_length=12, choices=choices.InstallationState.choices, default=choices.InstallationState.WANTED
     )
     fallback = models.CharField(max_length=10, choices=Fallback.choices, default=Fallback.LAST_GOOD)
+    shadow = models.BooleanField(
+        _("beside the running version"),
+        default=False,
+        help_text=_("Computes the same rows as the version in force; its predictions are only compared."),
+    )
+    rollout = models.ForeignKey(
+        "Rollout", null=True, editable=False, on_delete=models.SET_NULL, related_name="installations"
+    )
     reason = models.CharField(max_length=300, blank=True)
     wanted_at = models.DateTimeField()
     active_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
+    predicts_from_plant = models.DateTimeField(_("first row predicted (plant time)"), null=True, editable=False)
 
     access = (
         Access(SITE, "device__site_id", verbs=(("change", "operate"),)),
@@ -42,6 +51,9 @@ class Installation(Entity):
 
     def __str__(self) -> str:
         return f"{self.version_of_model} on {self.device}"
+
+    def get_absolute_url(self) -> str:
+        return f"{self.device.get_absolute_url()}#installations"
 
 
 class Rollout(Entity):
@@ -111,6 +123,24 @@ class WaveTarget(Entity):
 
     def __str__(self) -> str:
         return f"{self.device}: {self.state}"
+
+
+class GatewayState(models.Model):
+    """What the bridge keeps of a gateway beside its twin: the digest of what is wanted of it, so that a change anywhere (a
+    channel's range, an address) is noticed, and the password hash a broker checks."""
+
+    device = models.OneToOneField(Device, primary_key=True, on_delete=models.CASCADE, related_name="gateway_state")
+    desired_digest = models.CharField(max_length=64, blank=True)
+    broker_hash = models.CharField(max_length=200, blank=True)
+    problem = models.CharField(_("why nothing can be wanted of it"), max_length=300, blank=True)
+
+    objects = models.Manager()
+
+    class Meta:
+        verbose_name = _("gateway state")
+
+    def __str__(self) -> str:
+        return f"{self.device_id}"
 
 
 class Connection(Entity):
