@@ -148,6 +148,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 # The hashes allow the fixed style elements that Plotly and Cytoscape insert; tests/browser recomputes them.
 CHART_STYLE_HASHES = [
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
+    "'sha256-pgvDUBa4IjFA2yuSJ2cqcyxmNYJMborsd0ORcRv9vw8='",
 ]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

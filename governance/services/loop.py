@@ -22,8 +22,9 @@ from governance.domain.retraining import (
     Detector,
     RetrainDue,
     RetrainingPolicy,
+    Step,
 )
-from governance.frame import Frame
+from governance.frame import Frame, frame_of
 from governance.lake import moment
 from governance.models import Alert, Batch, DriftReport, Pipeline, Retraining, Stage
 from governance.rows import Floats, Ints
@@ -318,13 +319,25 @@ def watch(pipeline: Pipeline, state: LoopState, scores: Floats, plant_ms: Ints, 
 
 
 @transaction.atomic
-def champion_deployed(*, pipeline: Pipeline, version_id: Any, from_ms: int, first_row: int | None = None) -> None:
-    """The accepted challenger predicts for the plant from this plant time on; the policy begins to judge it."""
+def champion_deployed(*, pipeline: Pipeline, version_id: Any, from_ms: int) -> None:
+    """The accepted challenger predicts for the plant from this plant time on; the policy judges it from its first labelled row."""
     locked = Pipeline.objects.select_for_update().get(pk=pipeline.pk)
     state = LoopState.of(locked)
     if state.champion == str(version_id):
         return
     state.champions.append({"version": str(version_id), "from_ms": int(from_ms)})
-    if state.policy is not None and state.policy.step.value == "rollout":
-        state.policy.deployed(first_row if first_row is not None else state.policy.next_row)
+    if state.policy is not None and state.policy.step is Step.ROLLOUT:
+        frame = frame_of(pipeline)
+        state.policy.deployed(state.policy.next_row + _rows_before(frame, state, pipeline.expected_period_s, from_ms))
     state_save(locked, state)
+
+
+def _rows_before(frame: Frame, state: LoopState, period_s: float, from_ms: int) -> int:
+    """Rows that the version before has predicted, or will, and whose label is still to come."""
+    if state.anchor is None or frame.n == 0:
+        return 0
+    at = frame.keys.get((state.anchor[0], state.anchor[1]))
+    waiting = frame.plant_ms[(at + 1 if at is not None else 0) : frame.n]
+    newest = int(frame.plant_ms[frame.n - 1])
+    still_to_come = max(0, round((from_ms - newest) / (period_s * 1000)) - 1)
+    return int(np.count_nonzero(waiting < from_ms)) + still_to_come

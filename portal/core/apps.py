@@ -10,9 +10,10 @@ class CoreConfig(AppConfig):
         from django.conf import settings
         from django.db.models.signals import post_migrate
 
-        from portal.core import checks  # noqa: F401
+        from portal.core import checks, menu  # noqa: F401
         from portal.core.access import sync_roles
         from portal.logs import configure
 
+        menu.register_all()
         configure(json=settings.LOG_JSON, level=settings.LOG_LEVEL)
         post_migrate.connect(sync_roles, dispatch_uid="core.sync_roles")

@@ -15,6 +15,8 @@ from portal.core.roles import ROLES
 def shell(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     base: dict[str, Any] = {"app_version": settings.APP_VERSION, "wall_now": wall_now(), "demo": settings.DEMO}
+    if settings.DEMO:
+        base |= {"demo_roles": _demo_roles(user), "demo_switch_url": reverse("core:demo-switch")}
     if user is None or not user.is_authenticated or getattr(request, "htmx", False):
         return base
     chosen = request.session.get("site_id")
@@ -26,14 +28,10 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "search_url": reverse("core:search"),
         "inbox_url": reverse("core:inbox"),
         "inbox_count": Notification.objects.filter(user=user, read_at=None).count(),
-        "demo_roles": _demo_roles(user),
-        "demo_switch_url": reverse("core:demo-switch") if settings.DEMO else None,
-        "replay_banner": None,
+        "replay_banner": navigation.banner_of(user, chosen),
     }
 
 
-def _demo_roles(user: Any) -> list[dict[str, Any]] | None:
-    if not settings.DEMO:
-        return None
-    mine = user.email.split("@")[0].replace("-", "_")
+def _demo_roles(user: Any) -> list[dict[str, Any]]:
+    mine = getattr(user, "email", "").split("@")[0].replace("-", "_")
     return [{"key": role.key, "label": role.label, "current": role.key == mine} for role in ROLES.values()]

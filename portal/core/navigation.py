@@ -31,6 +31,7 @@ class NavItem:
 
 _items: list[NavItem] = []
 _site_lister: Callable[[Any], list[dict[str, str]]] | None = None
+_banner: Callable[[Any, str | None], str | None] | None = None
 
 
 def register(*items: NavItem) -> None:
@@ -45,6 +46,16 @@ def register_site_lister(lister: Callable[[Any], list[dict[str, str]]]) -> None:
     """``lister(user)`` gives ``[{"id", "name"}]`` of the sites the user may see."""
     global _site_lister
     _site_lister = lister
+
+
+def register_banner(teller: Callable[[Any, str | None], str | None]) -> None:
+    """``teller(user, site_id)`` gives the line over every page while a replay is shown, or None."""
+    global _banner
+    _banner = teller
+
+
+def banner_of(user: Any, site_id: str | None) -> str | None:
+    return _banner(user, site_id) if _banner else None
 
 
 def sites_of(user: Any) -> list[dict[str, str]]:

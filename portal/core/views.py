@@ -13,6 +13,7 @@ from django.contrib.auth import login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.generic import View
 
 from portal.core import jobs, navigation, search, tokens
 from portal.core.access import get_permitted
@@ -43,8 +44,8 @@ class SiteSwitch(Page):
         return HttpResponseRedirect(_back(request))
 
 
-class DemoSwitch(Page):
-    """One click switches role, in the demo only."""
+class DemoSwitch(View):
+    """One click switches role (or signs in as it), in the demo only."""
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if not settings.DEMO:
@@ -55,7 +56,8 @@ class DemoSwitch(Page):
             raise Http404
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         messages.success(request, f"You are {user} now.")
-        return HttpResponseRedirect("/")
+        target = request.POST.get("next", "/")
+        return HttpResponseRedirect(target if url_has_allowed_host_and_scheme(target, {request.get_host()}) else "/")
 
 
 class InboxTable(tables.Table):
@@ -155,7 +157,10 @@ class JobPage(Page):
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
         job = get_permitted(Job.objects.all(), request.user, pk)
         template = "components/job_progress.html" if self.partial else "core/job.html"
-        return self.render(template, {"job": job, "title": job.title})
+        response = self.render(template, {"job": job, "title": job.title})
+        if job.finished_at is not None:
+            response["X-Poll-Stop"] = "1"
+        return response
 
 
 class JobCancel(ActionPage):
