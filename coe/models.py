@@ -133,6 +133,9 @@ class QuizAttempt(Entity):
     def __str__(self) -> str:
         return f"{self.user}: {self.track}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("coe:attempt", args=[self.pk])
+
 
 class Certificate(Entity):
     """Proof of a passed track; an expired or revoked one cannot sign."""
@@ -144,6 +147,7 @@ class Certificate(Entity):
     issued_at = models.DateTimeField()
     valid_until = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)
+    revoked_reason = models.CharField(_("why it was revoked"), max_length=300, blank=True)
 
     access = (*_PEOPLE, Access(None, own="user_id", only=("view",)))
 
@@ -152,6 +156,9 @@ class Certificate(Entity):
 
     def __str__(self) -> str:
         return f"{self.role}: {self.user}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("coe:role", args=[self.role_id])
 
 
 class Retrospective(Entity):
@@ -195,7 +202,19 @@ class Action(Entity):
     retrospective = models.ForeignKey(
         Retrospective, null=True, blank=True, on_delete=models.CASCADE, related_name="actions"
     )
+    roi_review = models.ForeignKey(
+        "RoiReview", null=True, blank=True, on_delete=models.SET_NULL, related_name="actions"
+    )
     text = models.CharField(_("what"), max_length=300)
+    amount = models.DecimalField(
+        _("budget to move"),
+        max_digits=14,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        help_text=_("Above zero: more for this use case; below zero: less."),
+    )
+    currency = models.CharField(_("currency"), max_length=3, blank=True)
     owner = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="actions")
     due_on = models.DateField(_("due (wall time)"))
     state = models.CharField(max_length=8, choices=choices.ActionState.choices, default=choices.ActionState.OPEN)
