@@ -5,11 +5,11 @@ from celery import shared_task
 from usecases.services import gates
 
 
-@shared_task(name="usecases.measure_gates", time_limit=120)
+@shared_task(name="usecases.measure_gates", soft_time_limit=110, time_limit=120)
 def measure_gates() -> dict[str, int]:
     return gates.gates_measure()
 
 
-@shared_task(name="usecases.measure_gate_now", time_limit=120)
+@shared_task(name="usecases.measure_gate_now", soft_time_limit=110, time_limit=120)
 def measure_gate_now(gate_ids: list[str]) -> dict[str, int]:
     return gates.gates_measure(ids=gate_ids)

@@ -232,7 +232,7 @@ class UseCasePage(DetailPage):
             "gates": self.phases(obj, gates, adoptions),
             "own_gates": [(gate, selectors.evidence_rows(gate)) for gate in gates if gate.number == 1],
             "adoptions": [(a, health[a.pk], selectors.stepper(a.gates.all(), a.phase)) for a in adoptions],
-            "outcomes": [(o, list(o.readings.all())[-24:], outcome_figure(o)) for o in outcomes],
+            "outcomes": [(o, outcome_figure(o), f"kpi-{o.pk}") for o in outcomes],
             "score": score,
             "case": case,
             "open_rounds": list(ScoringRound.objects.filter(use_cases=obj, state=RoundState.OPEN)[:3]),

@@ -1,0 +1,275 @@
+"""Gates on real rows: measuring, history, regression, waivers, and the order in which phases move."""
+
+from datetime import timedelta
+
+import pytest
+
+from portal.core.clock import wall_now
+from portal.core.errors import DomainError, InvalidInput
+from portal.core.models import AuditEntry, Notification
+from usecases import evidence, selectors, services, signals
+from usecases.evidence import Measurement
+from usecases.models import Evidence, Gate, GateReview
+
+pytestmark = pytest.mark.django_db
+
+
+def gate_of(adopted, number):
+    gate = Gate.objects.get(adoption=adopted, number=number)
+    if gate.state == "closed":
+        Gate.objects.filter(pk=gate.pk).update(state="open")
+        gate.refresh_from_db()
+    return gate
+
+
+def pass_gate(gate, cast, decision="go", **extra):
+    review = services.review_open(actor=cast.plant_manager, gate=gate)
+    for person in (cast.plant_manager, cast.safety_officer, cast.coe_lead):
+        services.review_sign(actor=person, review=review)
+    review.refresh_from_db()
+    services.review_decide(actor=cast.plant_manager, review=review, decision=decision, **extra)
+    gate.refresh_from_db()
+    return review
+
+
+def test_new_use_case_and_adoption_get_their_gates(cast):
+    case = services.use_case_create(actor=cast.coe_lead, code="new", title="New")
+    assert [(g.number, g.state) for g in case.gates.all()] == [(1, "open"), (5, "closed")]
+    adoption = services.adoption_create(actor=cast.coe_lead, use_case=case, site=cast.home)
+    assert [(g.number, g.state) for g in adoption.gates.order_by("number")] == [
+        (2, "closed"),
+        (3, "closed"),
+        (4, "closed"),
+    ]
+
+
+def test_evidence_history_is_one_row_per_change_of_state(adopted, facts):
+    facts.add("a", 2, 80)
+    gate = gate_of(adopted, 2)
+    services.gate_measure(gate=gate)
+    facts["a"] = 85
+    services.gate_measure(gate=gate)
+    row = Evidence.objects.get(gate=gate, key="a")
+    assert (row.state, row.value, row.current) == ("not_met", 85, True)
+    facts["a"] = 95
+    services.gate_measure(gate=gate)
+    assert [(r.state, r.current) for r in Evidence.objects.filter(gate=gate).order_by("since")] == [
+        ("not_met", False),
+        ("met", True),
+    ]
+    assert AuditEntry.objects.filter(action="evidence.change").count() == 1
+
+
+def test_a_criterion_that_was_met_slips_for_its_grace(adopted, facts):
+    facts.add("a", 2, 95, grace=timedelta(hours=2))
+    gate, now = gate_of(adopted, 2), wall_now()
+    services.gate_measure(gate=gate, now=now)
+    facts["a"] = 10
+    services.gate_measure(gate=gate, now=now + timedelta(minutes=1))
+    row = Evidence.objects.get(gate=gate, key="a", current=True)
+    assert row.state == "slipped"
+    assert row.deadline == now + timedelta(minutes=1, hours=2)
+    services.gate_measure(gate=gate, now=now + timedelta(minutes=2))
+    row.refresh_from_db()
+    assert row.current
+    assert row.deadline == now + timedelta(minutes=1, hours=2), "grace counts from when it was first seen"
+    services.gate_measure(gate=gate, now=now + timedelta(hours=3))
+    assert Evidence.objects.get(gate=gate, key="a", current=True).state == "not_met"
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (Measurement.missing("No provider."), "not_measured"),
+        (Measurement.not_applicable("A tree is not quantised."), "not_applicable"),
+        (Measurement.not_yet_due("First review in May."), "not_yet_due"),
+    ],
+)
+def test_what_is_not_measured_says_why(adopted, facts, said, state):
+    facts.add("a", 2, said)
+    gate = gate_of(adopted, 2)
+    services.gate_measure(gate=gate)
+    row = Evidence.objects.get(gate=gate)
+    assert (row.state, row.value, row.text) == (state, None, said.text)
+
+
+def test_regression_reopens_tells_and_signals_once(adopted, facts, cast, signing_rule):
+    facts.add("a", 3, 95)
+    heard = []
+    signals.gate_reopened.connect(lambda **kw: heard.append(kw["reason"]), weak=False, dispatch_uid="t")
+    try:
+        Gate.objects.filter(adoption=adopted, number=2).update(state="passed")
+        gate = gate_of(adopted, 3)
+        pass_gate(gate, cast)
+        assert gate.state == "passed"
+        facts["a"] = 20
+        services.gate_measure(gate=gate)
+        gate.refresh_from_db()
+        services.gate_measure(gate=gate)
+    finally:
+        signals.gate_reopened.disconnect(dispatch_uid="t")
+    assert gate.state == "reopened"
+    assert "Criterion a" in gate.reopened_reason
+    assert len(heard) == 1
+    assert Notification.objects.filter(user=cast.plant_manager, text__contains="reopened").count() == 1
+    assert list(selectors.gates_stopping_rollouts(use_case=cast.ours, site=cast.home)) == [gate]
+    assert selectors.adoption_health([adopted]) == {adopted.pk: "breach"}
+    facts["a"] = 99
+    pass_gate(gate, cast)
+    assert gate.state == "passed", "a human signs again"
+
+
+def test_phases_move_in_order(adopted, facts, cast, signing_rule):
+    for number in (1, 2, 3, 4):
+        facts.add(f"a{number}", number, 95)
+    one = Gate.objects.get(use_case=cast.ours, number=1)
+    with pytest.raises(DomainError) as early:
+        services.review_open(actor=cast.plant_manager, gate=Gate.objects.get(adoption=adopted, number=2))
+    assert early.value.code == "wrong_state"
+    pass_gate(one, cast)
+    for number in (2, 3, 4):
+        gate = Gate.objects.get(adoption=adopted, number=number)
+        assert gate.state == "open"
+        pass_gate(gate, cast)
+        adopted.refresh_from_db()
+        assert adopted.phase == number + 1
+    cast.ours.refresh_from_db()
+    assert cast.ours.phase == 5
+    assert Gate.objects.get(use_case=cast.ours, number=5).state == "open"
+
+
+def test_go_needs_the_earlier_gate(adopted, facts, cast, signing_rule):
+    facts.add("a", 3, 95)
+    gate = gate_of(adopted, 3)
+    with pytest.raises(DomainError) as refusal:
+        pass_gate(gate, cast)
+    assert refusal.value.code == "earlier_gate"
+
+
+def test_conditions_that_are_met_turn_a_conditional_go_into_a_pass(adopted, facts, cast, signing_rule):
+    facts.add("a", 2, 95)
+    facts.add("b", 2, 10)
+    Gate.objects.filter(use_case=cast.ours, number=1).update(state="passed")
+    gate = gate_of(adopted, 2)
+    pass_gate(gate, cast, decision="conditional_go", conditions="b by May")
+    assert gate.state == "conditional"
+    facts["b"] = 95
+    services.gate_measure(gate=gate)
+    gate.refresh_from_db()
+    assert gate.state == "passed"
+
+
+def test_a_condition_still_open_at_its_date_reopens(adopted, facts, cast, signing_rule):
+    facts.add("a", 2, 95)
+    facts.add("b", 2, 10)
+    Gate.objects.filter(use_case=cast.ours, number=1).update(state="passed")
+    gate = gate_of(adopted, 2)
+    pass_gate(gate, cast, decision="conditional_go", conditions="b by May")
+    services.gate_measure(gate=gate, now=wall_now() + timedelta(days=31))
+    gate.refresh_from_db()
+    assert gate.state == "reopened"
+
+
+def test_waiver_counts_until_it_expires(adopted, facts, cast, signing_rule):
+    facts.add("a", 2, 10)
+    gate = gate_of(adopted, 2)
+    waiver = services.waiver_grant(
+        actor=cast.plant_manager,
+        gate=gate,
+        key="a",
+        reason="Sensor on order",
+        expires_at=wall_now() + timedelta(days=5),
+    )
+    services.gate_measure(gate=gate)
+    assert Evidence.objects.get(gate=gate, current=True).state == "waived"
+    assert selectors.evidence_rows(gate)[0]["waiver"]["by"] == cast.plant_manager
+    services.gate_measure(gate=gate, now=wall_now() + timedelta(days=6))
+    assert Evidence.objects.get(gate=gate, current=True).state == "not_met"
+    services.waiver_revoke(actor=cast.plant_manager, waiver=waiver)
+    with pytest.raises(DomainError):
+        services.waiver_revoke(actor=cast.plant_manager, waiver=waiver)
+
+
+def test_safety_is_waived_by_the_safety_officer_only(adopted, facts, cast, signing_rule):
+    facts.add("s", 2, 10, safety=True)
+    gate = gate_of(adopted, 2)
+    ask = {"gate": gate, "key": "s", "reason": "Tested by hand", "expires_at": wall_now() + timedelta(days=5)}
+    with pytest.raises(DomainError) as refusal:
+        services.waiver_grant(actor=cast.plant_manager, **ask)
+    assert refusal.value.code == "may_not_sign"
+    services.waiver_grant(actor=cast.safety_officer, **ask)
+    services.gate_measure(gate=gate)
+    assert Evidence.objects.get(gate=gate, current=True).state == "waived"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"key": "nothing"}, "key"),
+        ({"reason": "  "}, "reason"),
+        ({"expires_at": wall_now() - timedelta(days=1)}, "expires_at"),
+        ({"expires_at": wall_now() + timedelta(days=999)}, "expires_at"),
+    ],
+)
+def test_waivers_say_what_is_wrong(adopted, facts, cast, signing_rule, change, field):
+    facts.add("a", 2, 10)
+    ask = {"key": "a", "reason": "r", "expires_at": wall_now() + timedelta(days=5)} | change
+    with pytest.raises(InvalidInput) as refusal:
+        services.waiver_grant(actor=cast.plant_manager, gate=gate_of(adopted, 2), **ask)
+    assert [e["field"] for e in refusal.value.errors] == [field]
+
+
+def test_one_broken_provider_does_not_keep_other_gates_from_being_read(adopted, facts):
+    facts.add("a", 2, 95)
+    facts.add("b", 3, object())
+    done = services.gates_measure()
+    assert done["failed"] == 1
+    assert Evidence.objects.filter(key="a", state="met").exists()
+
+
+def test_the_longest_unmeasured_gate_comes_first(adopted, facts):
+    facts.add("a", 2, 95)
+    facts.add("b", 3, 95)
+    services.gates_measure(limit=1)
+    services.gates_measure(limit=1)
+    services.gates_measure(limit=100)
+    assert Gate.objects.filter(measured_at=None).count() == 0
+
+
+def test_remeasure_is_enqueued_after_commit(adopted, facts, django_capture_on_commit_callbacks):
+    facts.add("a", 2, 95)
+    with django_capture_on_commit_callbacks(execute=True):
+        services.gates_remeasure(site=adopted.site)
+    assert Evidence.objects.filter(key="a", state="met").exists()
+
+
+def test_measuring_again_writes_little(adopted, facts, django_assert_max_num_queries):
+    facts.add("a", 2, 95)
+    gate = gate_of(adopted, 2)
+    services.gate_measure(gate=gate)
+    with django_assert_max_num_queries(8):
+        services.gate_measure(gate=gate)
+
+
+def test_text_threshold_and_flags(adopted, facts):
+    from usecases.choices import Comparator
+
+    facts.add("mode", 2, "auto", comparator=Comparator.EQUAL, threshold="auto")
+    facts.add("flag", 2, False, comparator=Comparator.TRUE, threshold=True)
+    facts.add("above", 2, 0, comparator=Comparator.ABOVE, threshold=0)
+    rows = {r.spec.key: str(r.result.state) for r in services.gate_measure(gate=gate_of(adopted, 2))}
+    assert rows == {"mode": "met", "flag": "not_met", "above": "not_met"}
+
+
+def test_a_criterion_nobody_registers_any_more_leaves_the_present(adopted, facts, cast, signing_rule):
+    facts.add("a", 2, 95)
+    facts.add("b", 2, 95)
+    Gate.objects.filter(use_case=cast.ours, number=1).update(state="passed")
+    gate = gate_of(adopted, 2)
+    pass_gate(gate, cast)
+    evidence._specs.pop("b")
+    services.gate_measure(gate=gate)
+    gate.refresh_from_db()
+    assert gate.state == "reopened"
+    assert not Evidence.objects.filter(key="b", current=True).exists()
+    assert GateReview.objects.count() == 1
