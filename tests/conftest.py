@@ -35,6 +35,12 @@ def _celery_knows_no_broker() -> Any:
     yield
 
 
+@pytest.fixture(scope="session")
+def django_db_use_migrations() -> bool:
+    """Tables come from the models, which is ten times quicker; tests/services runs the migrations on both databases."""
+    return False
+
+
 @pytest.fixture
 def cast(db: Any) -> Any:
     """Two sites and two use cases; people who may see the first pair, and a stranger who may see neither."""

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edge_bridge import wire
@@ -175,6 +176,9 @@ def _run(settings: Settings) -> int:
                 log.warning("not enrolled yet, again in %.1f s: %s", wait, failure)
                 if asked.wait(wait):
                     return OK
+        if settings.portal and settings.portal != identity.portal:
+            log.info("the portal is at %s now, it was at %s", settings.portal, identity.portal)
+            identity = replace(identity, portal=settings.portal)
         try:
             transport = _transport(identity)
         except Failed as failure:

@@ -61,6 +61,7 @@ def configuration(
 ) -> str:
     python = sys.executable
     bin_dir = Path(python).parent
+    url = f"http://127.0.0.1:{port}"
     variables = environment(paths, port=port)
     if mlflow_server:
         variables["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port + 1}"
@@ -212,7 +213,16 @@ serverurl=unix://{paths.runtime / "supervisor.sock"}
     parts += [
         _program(
             f"gateway-{code}",
-            [python, "-m", "edge_bridge.agent", "run", "--state-dir", str(paths.agent(code))],
+            [
+                python,
+                "-m",
+                "edge_bridge.agent",
+                "run",
+                "--config",
+                str(paths.agent(code) / "agent.toml"),
+                "--portal",
+                url,
+            ],
             paths,
             priority=50,
         )

@@ -31,11 +31,7 @@ from usecases.models import Adoption, UseCase
 from usecases.services.use_cases import adoption_create
 
 Say = Callable[[str], None]
-COE_PEOPLE = {
-    "edge_integration_architect": "edge_architect",
-    "industrial_data_steward": "data_steward",
-    "ai_safety_officer": "safety_officer",
-}
+COE_PEOPLE = ("edge_architect", "data_steward", "safety_officer")
 LIVE_ROWS_BEFORE_BOUNDARY = 600
 
 
@@ -108,8 +104,8 @@ def appoint(users: dict[str, User]) -> None:
     roles_sync()
     tracks_load()
     lead = users["coe_lead"]
-    for key, role in COE_PEOPLE.items():
-        coe_role = CoeRole.objects.get(key=key)
+    for role in COE_PEOPLE:
+        coe_role = CoeRole.objects.get(key=role)
         appointment_create(actor=lead, user=users[role], role=coe_role)
         track = Track.objects.filter(role=coe_role).first()
         if track is not None:
@@ -200,5 +196,9 @@ def enrol(users: dict[str, User], where: plant.Plant, paths: Paths) -> list[str]
         folder = paths.agent(gateway.code)
         folder.mkdir(parents=True, exist_ok=True)
         write_private(folder / "claim", claim)
+        write_private(
+            folder / "agent.toml",
+            f"state_dir = {str(folder / 'state')!r}\nclaim_code_file = {str(folder / 'claim')!r}\n",
+        )
         codes.append(gateway.code)
     return codes
