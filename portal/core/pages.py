@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -105,8 +106,9 @@ class ListPage(Page):
         return [(form.upper(), "?" + urlencode(query | {"export": form})) for form in ("csv", "xlsx")]
 
     def export(self, rows: Any, form: str) -> Any:
-        table = self.table_class(rows[:MAX_EXPORT], request=self.request)
-        table_rows = iter(table.as_values())
+        table = self.table_class(rows, request=self.request)
+        RequestConfig(self.request, paginate=False).configure(table)
+        table_rows = islice(table.as_values(), MAX_EXPORT + 1)
         header = [str(cell) for cell in next(table_rows)]
         name = self.export_name or str(self.model._meta.verbose_name_plural).replace(" ", "-")
         return (exports.csv_response if form == "csv" else exports.xlsx_response)(name, header, table_rows)
