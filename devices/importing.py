@@ -194,6 +194,13 @@ class _Maker:
         self._external: set[tuple[str, str]] | None = None
         self._model: type[models.Model] = Device
         self._tables: dict[Any, dict[str, Any]] = {}
+        self._codes: dict[Any, set[str]] = {}
+
+    def taken(self, key: Any, rows: models.QuerySet[Any]) -> set[str]:
+        """Codes that exist under a site or device, read once."""
+        if key not in self._codes:
+            self._codes[key] = set(rows.values_list("code", flat=True))
+        return self._codes[key]
 
     def make(self, row: _Row) -> models.Model | None:
         raise NotImplementedError
@@ -236,7 +243,6 @@ class _DeviceMaker(_Maker):
     def __init__(self, actor: Any) -> None:
         super().__init__(actor)
         self._model = Device
-        self._codes: dict[Any, set[str]] = {}
         self._new: dict[tuple[Any, str], Device] = {}
 
     def make(self, row: _Row) -> Device | None:
@@ -275,7 +281,7 @@ class _DeviceMaker(_Maker):
             return None
         device.device_type = kind
         row.take(device, {})
-        codes = self._codes.setdefault(site.pk, set(Device.objects.filter(site=site).values_list("code", flat=True)))
+        codes = self.taken(site.pk, Device.objects.filter(site=site))
         if device.code in codes:
             row.refuse("code", _("This code is taken at this site; an import never overwrites."))
         codes.add(device.code)
@@ -295,7 +301,6 @@ class _ChannelMaker(_Maker):
     def __init__(self, actor: Any) -> None:
         super().__init__(actor)
         self._model = Channel
-        self._codes: dict[Any, set[str]] = {}
 
     def make(self, row: _Row) -> Channel | None:
         site = self.site(row)
@@ -330,9 +335,7 @@ class _ChannelMaker(_Maker):
             row.refuse("range_low", _("The lowest value must be below the highest."))
         if channel.period_s <= 0:
             row.refuse("period_s", _("The period must be above zero."))
-        codes = self._codes.setdefault(
-            device.pk, set(Channel.objects.filter(device=device).values_list("code", flat=True))
-        )
+        codes = self.taken(device.pk, Channel.objects.filter(device=device))
         if channel.code in codes:
             row.refuse("code", _("This code is taken on this device; an import never overwrites."))
         codes.add(channel.code)
