@@ -172,7 +172,7 @@ def _canary(rollout: Rollout, wave: Wave, figures: list[Comparison] | None) -> N
     if bad is not None:
         roll_back(rollout, reason=f"The canary is worse. {bad.text}")
     elif figures and all(f.ok for f in figures):
-        _tell(rollout, "soaked", f"Watched on {figures[0].rows} rows. {figures[0].text}", **figures[0].as_dict())
+        _tell(rollout, "soaked", f"Watched on {figures[0].rows} rows. {figures[0].text}", soak=figures[0].as_dict())
         _wave_passed(rollout, wave, {})
 
 
