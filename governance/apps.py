@@ -5,6 +5,7 @@ class GovernanceConfig(AppConfig):
     name = "governance"
 
     def ready(self) -> None:
-        from governance import providers
+        from governance import providers, registrations
 
         providers.register_all()
+        registrations.register_all()

@@ -152,8 +152,12 @@ def objective_of(slo: Slo) -> Objective:
 def slo_status(slo: Slo, now: datetime | None = None) -> SloStatus:
     """Budget, burn and severity of one SLO at a moment of wall time."""
     moment = now or wall_now()
+    return status_from(slo, *ledger_of(slo, moment), moment)
+
+
+def status_from(slo: Slo, ledger: Ledger, pending: int, overdue: int, moment: datetime) -> SloStatus:
+    """The status that a ledger says; for those who read the ledgers of many SLOs at once."""
     objective = objective_of(slo)
-    ledger, pending, overdue = ledger_of(slo, moment)
     tiers, refused = fit_tiers(objective, derive_tiers(objective.period))
     rare = slo.kind == SloKind.ALERT_TO_RETRAIN
     guard = Guard(min_events=slo.minimum_events, min_bad=2, carry_last=True) if rare else None

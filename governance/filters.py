@@ -1,0 +1,247 @@
+"""One FilterSet per model, for page and API alike."""
+
+from __future__ import annotations
+
+import django_filters
+from django.utils.translation import gettext_lazy as _
+
+from devices.filters import contains, permitted_choices
+from devices.models import Device, Site
+from governance import choices
+from governance.models import (
+    Alert,
+    Batch,
+    Check,
+    CheckResult,
+    Dataset,
+    DriftReport,
+    Incident,
+    Model,
+    ModelVersion,
+    Pipeline,
+    Retraining,
+    Slo,
+    Stage,
+)
+from usecases.models import Adoption, UseCase
+
+SITES = permitted_choices(Site)
+ADOPTIONS = permitted_choices(Adoption)
+PIPELINES = permitted_choices(Pipeline)
+
+
+def site(path: str) -> django_filters.ModelChoiceFilter:
+    return django_filters.ModelChoiceFilter(field_name=path, queryset=SITES, label=_("Site"))
+
+
+def adoption(path: str = "adoption") -> django_filters.ModelChoiceFilter:
+    return django_filters.ModelChoiceFilter(field_name=path, queryset=ADOPTIONS, label=_("Adoption"))
+
+
+def pipeline(path: str = "pipeline") -> django_filters.ModelChoiceFilter:
+    return django_filters.ModelChoiceFilter(field_name=path, queryset=PIPELINES, label=_("Pipeline"))
+
+
+def since(path: str, label: str) -> django_filters.IsoDateTimeFilter:
+    return django_filters.IsoDateTimeFilter(field_name=path, lookup_expr="gte", label=label)
+
+
+def until(path: str, label: str) -> django_filters.IsoDateTimeFilter:
+    return django_filters.IsoDateTimeFilter(field_name=path, lookup_expr="lte", label=label)
+
+
+class ModelFilter(django_filters.FilterSet):
+    q = django_filters.CharFilter(method="search", label=_("Name or code"), max_length=120)
+    use_case = django_filters.ModelChoiceFilter(queryset=permitted_choices(UseCase), label=_("Use case"))
+    kind = django_filters.ChoiceFilter(choices=choices.ModelKind.choices, label=_("Kind"))
+    code = django_filters.CharFilter(label=_("Code"), max_length=60)
+    search = contains("name", "code")
+
+    class Meta:
+        model = Model
+        fields = ("q", "use_case", "kind", "code")
+
+
+class ModelVersionFilter(django_filters.FilterSet):
+    model = django_filters.ModelChoiceFilter(queryset=permitted_choices(Model), label=_("Model"))
+    state = django_filters.ChoiceFilter(choices=choices.VersionState.choices, label=_("State"))
+    quantisation = django_filters.ChoiceFilter(choices=choices.Quantisation.choices, label=_("Quantisation"))
+    adoption = adoption("model__pipelines__adoption")
+    pipeline = pipeline("model__pipelines")
+
+    class Meta:
+        model = ModelVersion
+        fields = ("model", "state", "quantisation", "adoption", "pipeline")
+
+
+class PipelineFilter(django_filters.FilterSet):
+    q = django_filters.CharFilter(method="search", label=_("Name or stream"), max_length=120)
+    site = site("adoption__site")
+    adoption = adoption()
+    model = django_filters.ModelChoiceFilter(queryset=permitted_choices(Model), label=_("Model"))
+    search = contains("name", "stream")
+
+    class Meta:
+        model = Pipeline
+        fields = ("q", "site", "adoption", "model")
+
+
+class DatasetFilter(django_filters.FilterSet):
+    site = site("stage__pipeline__adoption__site")
+    adoption = adoption("stage__pipeline__adoption")
+    pipeline = pipeline("stage__pipeline")
+
+    class Meta:
+        model = Dataset
+        fields = ("site", "adoption", "pipeline")
+
+
+class BatchFilter(django_filters.FilterSet):
+    site = site("pipeline__adoption__site")
+    adoption = adoption("pipeline__adoption")
+    pipeline = pipeline()
+    stage = django_filters.ModelChoiceFilter(queryset=permitted_choices(Stage), label=_("Stage"))
+    kind = django_filters.ChoiceFilter(
+        field_name="stage__kind", choices=choices.StageKind.choices, label=_("Kind of stage")
+    )
+    gateway = django_filters.ModelChoiceFilter(queryset=permitted_choices(Device), label=_("Gateway"))
+    model_version = django_filters.ModelChoiceFilter(queryset=permitted_choices(ModelVersion), label=_("Version"))
+    plant_from = since("plant_to", _("Plant time from"))
+    plant_to = until("plant_from", _("Plant time to"))
+
+    class Meta:
+        model = Batch
+        fields = ("site", "adoption", "pipeline", "stage", "kind", "gateway", "model_version", "plant_from", "plant_to")
+
+
+class CheckFilter(django_filters.FilterSet):
+    site = site("stage__pipeline__adoption__site")
+    adoption = adoption("stage__pipeline__adoption")
+    pipeline = pipeline("stage__pipeline")
+    kind = django_filters.ChoiceFilter(choices=choices.CheckKind.choices, label=_("Kind"))
+    enabled = django_filters.BooleanFilter(label=_("Switched on"))
+
+    class Meta:
+        model = Check
+        fields = ("site", "adoption", "pipeline", "kind", "enabled")
+
+
+class CheckPageFilter(CheckFilter):
+    """The page's rows carry their newest state."""
+
+    state = django_filters.ChoiceFilter(choices=choices.CheckState.choices, label=_("State"))
+
+
+class CheckResultFilter(django_filters.FilterSet):
+    site = site("batch__pipeline__adoption__site")
+    adoption = adoption("batch__pipeline__adoption")
+    pipeline = pipeline("batch__pipeline")
+    check = django_filters.ModelChoiceFilter(
+        field_name="stage_check", queryset=permitted_choices(Check), label=_("Check")
+    )
+    batch = django_filters.ModelChoiceFilter(queryset=permitted_choices(Batch), label=_("Batch"))
+    state = django_filters.ChoiceFilter(choices=choices.CheckState.choices, label=_("State"))
+    plant_from = since("plant_at", _("Plant time from"))
+    plant_to = until("plant_at", _("Plant time to"))
+
+    class Meta:
+        model = CheckResult
+        fields = ("site", "adoption", "pipeline", "check", "batch", "state", "plant_from", "plant_to")
+
+
+class DriftReportFilter(django_filters.FilterSet):
+    site = site("pipeline__adoption__site")
+    adoption = adoption("pipeline__adoption")
+    pipeline = pipeline()
+    kind = django_filters.ChoiceFilter(choices=choices.DriftKind.choices, label=_("Kind"))
+    drifted = django_filters.BooleanFilter(label=_("Differs"))
+    measured = django_filters.BooleanFilter(label=_("Measured"))
+    plant_from = since("plant_to", _("Plant time from"))
+    plant_to = until("plant_from", _("Plant time to"))
+
+    class Meta:
+        model = DriftReport
+        fields = ("site", "adoption", "pipeline", "kind", "drifted", "measured", "plant_from", "plant_to")
+
+
+class SloFilter(django_filters.FilterSet):
+    site = site("adoption__site")
+    adoption = adoption()
+    kind = django_filters.ChoiceFilter(choices=choices.SloKind.choices, label=_("Kind"))
+
+    class Meta:
+        model = Slo
+        fields = ("site", "adoption", "kind")
+
+
+class AlertFilter(django_filters.FilterSet):
+    site = site("pipeline__adoption__site")
+    adoption = adoption("pipeline__adoption")
+    pipeline = pipeline()
+    kind = django_filters.ChoiceFilter(choices=choices.AlertKind.choices, label=_("Kind"))
+    state = django_filters.ChoiceFilter(choices=choices.AlertState.choices, label=_("State"))
+    incident = django_filters.ModelChoiceFilter(queryset=permitted_choices(Incident), label=_("Incident"))
+    opened_from = since("opened_at", _("Opened from (wall time)"))
+    opened_to = until("opened_at", _("Opened to (wall time)"))
+
+    class Meta:
+        model = Alert
+        fields = ("site", "adoption", "pipeline", "kind", "state", "incident", "opened_from", "opened_to")
+
+
+class IncidentFilter(django_filters.FilterSet):
+    q = django_filters.CharFilter(method="search", label=_("Title or cause"), max_length=120)
+    state = django_filters.ChoiceFilter(choices=choices.IncidentState.choices, label=_("State"))
+    site = site("adoption__site")
+    adoption = adoption()
+    pipeline = pipeline()
+    fast_forwarded = django_filters.BooleanFilter(label=_("While history was replayed at speed"))
+    opened_from = since("opened_at", _("Opened from (wall time)"))
+    opened_to = until("opened_at", _("Opened to (wall time)"))
+    search = contains("title", "cause")
+
+    class Meta:
+        model = Incident
+        fields = ("q", "state", "site", "adoption", "pipeline", "fast_forwarded", "opened_from", "opened_to")
+
+
+class IncidentPageFilter(IncidentFilter):
+    opened_from = None
+    opened_to = None
+
+    class Meta(IncidentFilter.Meta):
+        fields = ("q", "state", "site", "adoption", "pipeline", "fast_forwarded")
+
+
+class RetrainingFilter(django_filters.FilterSet):
+    site = site("pipeline__adoption__site")
+    adoption = adoption("pipeline__adoption")
+    pipeline = pipeline()
+    state = django_filters.ChoiceFilter(choices=choices.RetrainingState.choices, label=_("State"))
+    incident = django_filters.ModelChoiceFilter(queryset=permitted_choices(Incident), label=_("Incident"))
+    created_from = since("created_at", _("From (wall time)"))
+    created_to = until("created_at", _("To (wall time)"))
+
+    class Meta:
+        model = Retraining
+        fields = ("site", "adoption", "pipeline", "state", "incident", "created_from", "created_to")
+
+
+class BatchPageFilter(BatchFilter):
+    stage = None
+    adoption = None
+    model_version = None
+    plant_from = None
+    plant_to = None
+
+    class Meta(BatchFilter.Meta):
+        fields = ("site", "pipeline", "kind", "gateway")
+
+
+class DriftPageFilter(DriftReportFilter):
+    adoption = None
+    plant_from = None
+    plant_to = None
+
+    class Meta(DriftReportFilter.Meta):
+        fields = ("site", "pipeline", "kind", "drifted", "measured")

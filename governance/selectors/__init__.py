@@ -1,0 +1,1 @@
+"""Reads of governance across relations, one module per page family."""
