@@ -80,9 +80,7 @@ def finish(record: IdempotencyRecord, response: Any) -> None:
         headers={
             name: value
             for name in _KEPT_HEADERS
-            if (
-                value := response.get(name)
-                or (getattr(response, "content_type", None) if name == "Content-Type" else None)
-            )
+            # Before rendering the header still says text/html; without a type of its own the answer is JSON again.
+            if (value := getattr(response, "content_type", None) if name == "Content-Type" else response.get(name))
         },
     )
