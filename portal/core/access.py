@@ -188,7 +188,7 @@ def revoke_role(user: User, role_key: str, *containers: models.Model) -> None:
 
 def sync_roles(app_config: Any = None, **_: object) -> None:
     """Groups and their global permissions follow portal.core.roles after every migration (once, when the last app reports)."""
-    if app_config is not None and app_config is not list(apps.get_app_configs())[-1]:
+    if app_config is not None and app_config is not [c for c in apps.get_app_configs() if c.models_module][-1]:
         return
     from django.contrib.auth.management import create_permissions
     from django.contrib.auth.models import Group, Permission
