@@ -18,7 +18,7 @@ class UseCaseTable(tables.Table):
     label = tables.Column(verbose_name=_("Label"))
     state = tables.TemplateColumn(_STATE, verbose_name=_("State"))
     npv = tables.TemplateColumn(
-        "{% load phasegate %}{{ record.business_case.result.p50|money:record.business_case.currency }}",
+        "{% load phasegate %}{% if record.business_case.result %}{{ record.business_case.result.p50|money:record.business_case.currency }}{% else %}–{% endif %}",
         verbose_name=_("Expected NPV (assumption)"),
         accessor="business_case__result",
         orderable=False,

@@ -77,6 +77,7 @@ def test_use_case_create_change_and_who_may(cast, api):
     made = api(cast.coe_lead).post(f"{V1}/use-cases", body, format="json")
     assert made.status_code == 201, made.json()
     assert Gate.objects.filter(use_case_id=made.json()["id"]).count() == 2
+    body["code"] = "other"
     assert api(cast.plant_manager).post(f"{V1}/use-cases", body, format="json").status_code == 403
     url = f"{V1}/use-cases/{cast.ours.pk}"
     etag = api(cast.data_scientist).get(url)["ETag"]

@@ -130,7 +130,7 @@ class BusinessCaseEdit(Page):
     def post(self, request: HttpRequest, pk: Any) -> HttpResponse:
         use_case, case = self.load(pk)
         form = BusinessCaseForm(request.POST, instance=case or BusinessCase(use_case=use_case))
-        formset = LineFormSet(request.POST, prefix="lines", initial=services.lines_as_data(case) if case else [])
+        formset = LineFormSet(request.POST, prefix="lines")
         if not (form.is_valid() and formset.is_valid()):
             return self.show(use_case, case, form, formset, 422)
         kept = [f for f in formset.forms if f.cleaned_data.get("name") and not f.cleaned_data.get("DELETE")]
