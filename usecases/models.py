@@ -174,7 +174,7 @@ class Criterion(Entity):
     )
     anchor_low = models.FloatField(_("worst anchor"), default=0.0)
     anchor_high = models.FloatField(_("best anchor"), default=5.0)
-    rubric = models.JSONField(_("rubric"), default=list, help_text=_("Six sentences, for 0 to 5."))
+    rubric = models.JSONField(_("rubric"), default=list, blank=True, help_text=_("Six sentences, for 0 to 5."))
     source = models.CharField(
         max_length=10, choices=choices.CriterionSource.choices, default=choices.CriterionSource.JUDGED
     )

@@ -34,6 +34,10 @@ class DomainError(Exception):
         if status is not None:
             self.status = HTTPStatus(status)
 
+    def __str__(self) -> str:
+        said = "; ".join(f"{row.get('field')}: {row.get('message')}" for row in self.errors)
+        return f"{self.message} ({said})" if said else self.message
+
 
 class NotAllowed(DomainError):
     """The person may see the object but not do this to it; says which roles may."""
