@@ -232,7 +232,7 @@ class Action(Entity):
         return self.text
 
     def get_absolute_url(self) -> str:
-        return reverse("coe:actions")
+        return reverse("coe:action", args=[self.pk])
 
 
 class RoiReview(Entity):

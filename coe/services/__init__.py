@@ -1,5 +1,6 @@
 """Verbs of the CoE. Other apps sign through ``portal.core.signing`` and never call these."""
 
+from coe.services.actions import action_close, action_create, action_delete, action_reopen, action_update
 from coe.services.learning import (
     attempt_allowed_at,
     attempt_record,
@@ -9,14 +10,53 @@ from coe.services.learning import (
     tracks_load,
 )
 from coe.services.people import appointment_create, appointment_end
+from coe.services.reminders import remind
+from coe.services.retrospectives import (
+    first_data_of,
+    retrospective_announce,
+    retrospective_hold,
+    retrospective_prepare,
+    retrospective_update,
+    retrospectives_prepare_all,
+)
+from coe.services.reviews import (
+    first_quarter_of,
+    portfolio_owner,
+    roi_move_budget,
+    roi_review_announce,
+    roi_review_hold,
+    roi_review_prepare,
+    roi_reviews_prepare_all,
+    suggested_move,
+)
 
 __all__ = [
+    "action_close",
+    "action_create",
+    "action_delete",
+    "action_reopen",
+    "action_update",
     "appointment_create",
     "appointment_end",
     "attempt_allowed_at",
     "attempt_record",
     "certificate_revoke",
     "content_sync",
+    "first_data_of",
+    "first_quarter_of",
+    "portfolio_owner",
+    "remind",
+    "retrospective_announce",
+    "retrospective_hold",
+    "retrospective_prepare",
+    "retrospective_update",
+    "retrospectives_prepare_all",
+    "roi_move_budget",
+    "roi_review_announce",
+    "roi_review_hold",
+    "roi_review_prepare",
+    "roi_reviews_prepare_all",
     "roles_sync",
+    "suggested_move",
     "tracks_load",
 ]
