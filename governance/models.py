@@ -240,7 +240,7 @@ class Check(Entity):
     stage = models.ForeignKey(Stage, on_delete=models.CASCADE, related_name="checks")
     kind = models.CharField(max_length=10, choices=choices.CheckKind.choices)
     name = models.CharField(max_length=140)
-    config = models.JSONField(default=dict)
+    config = models.JSONField(default=dict, blank=True)
     max_failed_share = models.FloatField(
         _("tolerated share of bad rows"), default=0.0, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)]
     )
