@@ -6,11 +6,12 @@ from typing import Any
 
 import django_filters
 from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from devices import choices
 from devices.models import Asset, Channel, Credential, Device, DeviceType, Enrolment, Location, Site
-from devices.selectors import with_connectivity
+from devices.selectors import sites_for_switcher, with_connectivity
 
 
 def permitted_choices(model: Any) -> Any:
@@ -31,6 +32,19 @@ def contains(*fields: str) -> Any:
         return queryset.filter(wanted)
 
     return search
+
+
+class BySite(django_filters.FilterSet):
+    """The site's choices of a page come from what was read for the page anyway."""
+
+    @property
+    def form(self) -> Any:
+        form = super().form
+        field = form.fields.get("site")
+        if field is not None and isinstance(self.request, HttpRequest):
+            sites = sites_for_switcher(self.request.user)
+            field.widget.choices = [("", _("All sites")), *((site["id"], site["name"]) for site in sites)]
+        return form
 
 
 class SiteFilter(django_filters.FilterSet):
@@ -80,7 +94,7 @@ class DeviceTypeFilter(django_filters.FilterSet):
         fields = ("q", "kind", "protocol")
 
 
-class DeviceFilter(django_filters.FilterSet):
+class DeviceFilter(BySite):
     q = django_filters.CharFilter(method="search", label=_("Name, code or serial number"), max_length=120)
     site = django_filters.ModelChoiceFilter(queryset=permitted_choices(Site), label=_("Site"))
     kind = django_filters.ChoiceFilter(

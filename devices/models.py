@@ -345,7 +345,7 @@ class Channel(Entity, ExternallyKeyed):
         return f"{self.code} ({self.unit})"
 
     def get_absolute_url(self) -> str:
-        return f"{reverse('devices:device', args=[self.device_id])}#channel-{self.code}"
+        return f"{reverse('devices:device', args=[self.device_id])}?tab=twin#channel-{self.code}"
 
 
 class SignalWindow(models.Model):

@@ -62,8 +62,61 @@ def link_uptime(device: Device, since: datetime, until: datetime | None = None) 
     return uptime(rows, max(since, first), until, device.report_every_s)
 
 
+# ---- what a person sees and may do ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The sites a person sees, by name, and the verbs held on each."""
+
+    sites: tuple[Site, ...]
+    verbs: dict[Any, frozenset[str]]
+
+
+def reach_of(user: Any) -> Reach:
+    """Sites and verbs of a person, read once per request (kept on the user object): the switcher, the filters and the buttons
+    of a page all ask. One query; two for people whose role sees every site."""
+    kept: Reach | None = getattr(user, "_devices_reach", None)
+    if kept is None:
+        kept = _reach(user)
+        user._devices_reach = kept
+    return kept
+
+
+def _reach(user: Any) -> Reach:
+    if not getattr(user, "is_authenticated", False) or not user.is_active:
+        return Reach((), {})
+    everywhere = frozenset(verb for verb in VERBS[SITE] if user.has_perm(container_permission(SITE, verb)))
+    named = {container_codename(SITE, verb): verb for verb in VERBS[SITE]}
+    grants = SiteUserObjectPermission.objects.filter(user=user)
+    held: dict[Any, set[str]] = {}
+    if "view" in everywhere:
+        sites = list(Site.objects.select_related("plant_clock"))
+        if len(everywhere) < len(VERBS[SITE]):
+            for site_id, codename in grants.values_list("content_object_id", "permission__codename"):
+                held.setdefault(site_id, set()).add(named.get(codename, ""))
+    else:
+        seen: dict[Any, Site] = {}
+        for grant in grants.select_related("permission", "content_object__plant_clock"):
+            verb = named.get(grant.permission.codename, "")
+            held.setdefault(grant.content_object_id, set()).add(verb)
+            if verb == "view":
+                seen[grant.content_object_id] = grant.content_object
+        sites = sorted(seen.values(), key=lambda site: (site.name, str(site.pk)))
+    return Reach(tuple(sites), {site.pk: everywhere | held.get(site.pk, set()) for site in sites})
+
+
+def site_verbs(user: Any, site_id: Any) -> frozenset[str]:
+    """The verbs a person holds on a site, by grant or by role; none for a site that is not seen."""
+    return reach_of(user).verbs.get(site_id, frozenset())
+
+
+def may_somewhere(user: Any, verb: str) -> bool:
+    return any(verb in verbs for verbs in reach_of(user).verbs.values())
+
+
 def sites_for_switcher(user: Any) -> list[dict[str, str]]:
-    return [{"id": str(pk), "name": name} for pk, name in Site.objects.permitted(user).values_list("pk", "name")]
+    return [{"id": str(site.pk), "name": site.name} for site in reach_of(user).sites]
 
 
 # ---- the tree ---------------------------------------------------------------------------------------------------------
@@ -166,21 +219,6 @@ def connected_share(devices: QuerySet[Any], now: datetime | None = None) -> Shar
         devices.filter(state=DeviceState.ACTIVE, device_type__kind=DeviceKind.GATEWAY), now
     ).values_list("name", "connectivity")
     return _share([(name, state in (Connectivity.ONLINE, Connectivity.LATE)) for name, state in rows])
-
-
-# ---- what a person may do at a site -----------------------------------------------------------------------------------
-
-
-def site_verbs(user: Any, site_id: Any) -> frozenset[str]:
-    """The verbs a person holds on a site, by grant or by role, in one query instead of one per button."""
-    if not getattr(user, "is_authenticated", False) or not user.is_active:
-        return frozenset()
-    everywhere = {verb for verb in VERBS[SITE] if user.has_perm(container_permission(SITE, verb))}
-    if len(everywhere) == len(VERBS[SITE]):
-        return frozenset(everywhere)
-    held = SiteUserObjectPermission.objects.filter(user=user, content_object_id=site_id)
-    names = set(held.values_list("permission__codename", flat=True))
-    return frozenset(everywhere | {verb for verb in VERBS[SITE] if container_codename(SITE, verb) in names})
 
 
 # ---- onboarding ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import django_tables2 as tables
 from django.utils.translation import gettext_lazy as _
 
 from devices.choices import Connectivity
-from devices.models import Channel, Device, DeviceType
+from devices.models import Device, DeviceType
 from devices.selectors import NEXT_STEPS
 from portal.core.clock import rfc3339
 
@@ -84,26 +84,6 @@ class DeviceTypeTable(tables.Table):
         order_by = "name"
 
 
-class ChannelTable(tables.Table):
-    code = tables.Column(verbose_name=_("Code"))
-    range_low = tables.Column(verbose_name=_("Lowest"), attrs={"td": {"class": "pg-num"}})
-    range_high = tables.Column(verbose_name=_("Highest"), attrs={"td": {"class": "pg-num"}})
-    period_s = tables.Column(verbose_name=_("Every (s, plant time)"), attrs={"td": {"class": "pg-num"}})
-    edit = tables.TemplateColumn(
-        '{% load i18n %}{% if may_change %}<a href="{% url "devices:channel-edit" record.pk %}">{% translate "Change" %}'
-        '<span class="pg-hidden-text"> {{ record.code }}</span></a>{% endif %}',
-        verbose_name="",
-        orderable=False,
-        exclude_from_export=True,
-    )
-
-    class Meta:
-        model = Channel
-        fields = ("code", "name", "role", "unit", "range_low", "range_high", "period_s", "edit")
-        orderable = False
-        row_attrs = {"id": lambda record: f"channel-{record.code}"}
-
-
 class OnboardingTable(tables.Table):
     name = tables.Column(linkify=True, verbose_name=_("Device"))
     kind = tables.Column(accessor="device_type__get_kind_display", verbose_name=_("Kind"), orderable=False)
@@ -111,7 +91,8 @@ class OnboardingTable(tables.Table):
     location = tables.Column(accessor="location__path", verbose_name=_("Place"), default="")
     step = tables.Column(verbose_name=_("What is missing"), empty_values=(), orderable=False)
     action = tables.TemplateColumn(
-        template_name="devices/_onboarding_action.html",
+        # By code, not by template_name: that would run the shell's context processors for every row.
+        '{% include "devices/_onboarding_action.html" %}',
         verbose_name="",
         orderable=False,
         exclude_from_export=True,

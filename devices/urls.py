@@ -19,6 +19,7 @@ urlpatterns = [
     path("devices/<uuid:pk>/release", devices.ReleaseAction.as_view(), name="device-release"),
     path("devices/<uuid:pk>/enrol", devices.EnrolPage.as_view(), name="device-enrol"),
     path("devices/<uuid:pk>/live", devices.LivePart.as_view(), name="device-live"),
+    path("devices/<uuid:pk>/panels", devices.PanelsPart.as_view(), name="device-panels"),
     path("devices/<uuid:pk>/figure", devices.FigurePart.as_view(), name="device-figure"),
     path("channels/new", devices.ChannelCreate.as_view(), name="channel-new"),
     path("channels/<uuid:pk>/edit", devices.ChannelUpdate.as_view(), name="channel-edit"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from devices.choices import SiteKind
@@ -38,6 +39,11 @@ def button(
     roles = who_may(model, verb)
     people = _(" or ").join(roles) or _("an administrator")
     return {"label": label, "refused": _("%(who)s may do this. Ask one of them.") % {"who": people}, "icon": "lock"}
+
+
+def link(obj: Any) -> Any:
+    """A record's name as a link to its page; None stays None."""
+    return format_html('<a href="{}">{}</a>', obj.get_absolute_url(), obj) if obj is not None else None
 
 
 class RecordPage(DetailPage):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -14,14 +15,16 @@ from devices import forms, live, services, tables
 from devices.choices import DeviceKind, DeviceState, Fallback
 from devices.domain.twin import twin_lines
 from devices.filters import DeviceFilter
-from devices.models import Channel, Credential, Device, Enrolment, MachineStop, Site
+from devices.models import Channel, Credential, Device, Enrolment, MachineStop
 from devices.plant_time import plant_now
-from devices.selectors import device_connectivity, site_tree, with_connectivity
-from devices.views.common import Crumbs, RecordCreate, RecordPage, RecordUpdate, button, registry_crumb
+from devices.selectors import device_connectivity, may_somewhere, reach_of, site_tree, site_verbs, with_connectivity
+from devices.views.common import Crumbs, RecordCreate, RecordPage, RecordUpdate, button, link, origin, registry_crumb
+from portal.core import audit
 from portal.core.access import get_permitted, require
 from portal.core.api.renderers import dumps
 from portal.core.clock import wall_now
-from portal.core.pages import ActionPage, DeletePage, FormPage, ListPage, Page
+from portal.core.pages import ActionPage, DeletePage, DetailPage, FormPage, ListPage, Page
+from portal.core.panels import panels_for
 from portal.core.records import entity_delete, entity_update
 
 LOADED = ("site__plant_clock", "location", "asset", "device_type", "gateway__site")
@@ -54,36 +57,69 @@ class DeviceList(ListPage):
         return with_connectivity(Device.objects.select_related("site", "location", "device_type"))
 
     def create_url(self) -> str | None:
-        return super().create_url() if self._may_change() else None
-
-    def _may_change(self) -> bool:
-        if not hasattr(self, "_change"):
-            self._change = Site.objects.permitted(self.request.user, "change").exists()
-        return self._change
+        return super().create_url() if may_somewhere(self.request.user, "change") else None
 
     def more(self) -> dict[str, Any]:
         if self.partial:
             return {}
-        sites = Site.objects.permitted(self.request.user).select_related("plant_clock")
-        if self.site_id:
-            sites = sites.filter(pk=self.site_id)
+        sites = [site for site in reach_of(self.request.user).sites if self.site_id in (None, str(site.pk))]
         devices = list(self.rows().order_by("name", "id")[:2000])
         return {
             "tree": site_tree(sites, devices),
-            "may_change": self._may_change(),
+            "may_change": may_somewhere(self.request.user, "change"),
             "may_add_site": self.request.user.has_perm("devices.add_site"),
         }
 
 
+TABS = (
+    ("now", gettext_lazy("Now")),
+    ("twin", gettext_lazy("Twin and channels")),
+    ("identity", gettext_lazy("Identity")),
+    ("history", gettext_lazy("History")),
+)
+
+
 class DevicePage(RecordPage):
+    """A device in four tabs; each reads only what it shows."""
+
     model = Device
     template = "devices/device.html"
 
     def get_queryset(self) -> Any:
         return Device.objects.select_related(*LOADED)
 
-    def site_of(self, obj: Any) -> Site:
-        return obj.site
+    def context(self, obj: Any) -> dict[str, Any]:
+        self.obj = obj
+        self.verbs = site_verbs(self.request.user, obj.site_id)
+        asked = self.request.GET.get("tab", "now")
+        tab = asked if asked in dict(TABS) else "now"
+        stops = MachineStop.objects.filter(device=obj).select_related("stopped_by", "released_by")
+        # Null sorts differently on the two databases, so the open stop is asked for by name.
+        self.stops = list(stops.order_by("-stopped_at")[:20] if tab == "history" else stops.filter(released_at=None))
+        self.stop = next((stop for stop in self.stops if stop.released_at is None), None)
+        connectivity = device_connectivity(obj)
+        self.is_gateway = obj.device_type.kind == DeviceKind.GATEWAY
+        return {
+            "object": obj,
+            "title": str(obj),
+            "site": obj.site,
+            "state": {"state": connectivity.value, "label": connectivity.label},
+            "connectivity": connectivity,
+            "facts": self.facts(obj),
+            "actions": self.actions(obj),
+            "next_action": self._next(obj),
+            "tab": tab,
+            "tabs": [
+                {"label": label, "url": f"?tab={key}", "active": key == tab}
+                for key, label in TABS
+                if key != "identity" or self.is_gateway
+            ],
+            "is_gateway": self.is_gateway,
+            "stop": self.stop,
+            **{f"may_{verb}": verb in self.verbs for verb in ("stop", "enrol", "change")},
+            **origin(obj.site),
+            **getattr(self, f"_{tab}")(obj),
+        }
 
     def trail(self, obj: Any) -> Crumbs:
         place = [(str(obj.location), obj.location.get_absolute_url())] if obj.location else []
@@ -91,14 +127,7 @@ class DevicePage(RecordPage):
 
     def actions(self, obj: Any) -> list[dict[str, Any]]:
         found = []
-        self.stops = list(
-            MachineStop.objects.filter(device=obj)
-            .select_related("stopped_by", "released_by")
-            .order_by("-stopped_at")[:10]
-        )
-        self.stop = next((stop for stop in self.stops if stop.released_at is None), None)
-        is_gateway = obj.device_type.kind == DeviceKind.GATEWAY
-        if is_gateway and self.stop is None and obj.state != DeviceState.RETIRED:
+        if self.is_gateway and self.stop is None and obj.state != DeviceState.RETIRED:
             found.append(
                 button(
                     _("Stop on this machine"),
@@ -110,15 +139,14 @@ class DevicePage(RecordPage):
                     icon="stop",
                 )
             )
-        if "change" in self.verbs:
-            found.append(button(_("Change"), reverse("devices:device-edit", args=[obj.pk]), icon="edit"))
-            if obj.state != DeviceState.RETIRED:
-                if obj.state == DeviceState.PLANNED and not is_gateway:
-                    found.append(self._state_button(obj, _("Put into service"), "activate"))
-                found.append(self._state_button(obj, _("Retire"), "retire"))
-            else:
-                found.append(self._state_button(obj, _("Put back into service"), "activate"))
-        return found
+        if "change" not in self.verbs:
+            return found
+        found.append(button(_("Change"), reverse("devices:device-edit", args=[obj.pk]), icon="edit"))
+        if obj.state == DeviceState.RETIRED:
+            return [*found, self._state_button(obj, _("Put back into service"), "activate")]
+        if obj.state == DeviceState.PLANNED and not self.is_gateway:
+            found.append(self._state_button(obj, _("Put into service"), "activate"))
+        return [*found, self._state_button(obj, _("Retire"), "retire")]
 
     def _state_button(self, obj: Any, label: str, verb: str) -> dict[str, Any]:
         return button(label, reverse(f"devices:device-{verb}", args=[obj.pk]), method="post")
@@ -126,13 +154,13 @@ class DevicePage(RecordPage):
     def facts(self, obj: Any) -> list[tuple[str, Any]]:
         address = ", ".join(f"{key} {value}" for key, value in obj.address.items())
         return [
-            (_("Site"), obj.site),
-            (_("Place"), obj.location.path if obj.location else None),
-            (_("Asset"), obj.asset),
-            (_("Type"), obj.device_type),
+            (_("Site"), link(obj.site)),
+            (_("Place"), link(obj.location)),
+            (_("Asset"), link(obj.asset)),
+            (_("Type"), link(obj.device_type)),
             (_("Kind"), obj.device_type.get_kind_display()),
             (_("Protocol"), obj.device_type.get_protocol_display()),
-            (_("Read by"), obj.gateway),
+            (_("Read by"), link(obj.gateway)),
             (_("State"), obj.get_state_display()),
             (_("Code"), obj.code),
             (_("Serial number"), obj.serial),
@@ -142,63 +170,81 @@ class DevicePage(RecordPage):
             (_("Key elsewhere"), f"{obj.external_source} {obj.external_id}".strip()),
         ]
 
-    def more(self, obj: Any) -> dict[str, Any]:
-        now = wall_now()
-        connectivity = device_connectivity(obj, now)
-        is_gateway = obj.device_type.kind == DeviceKind.GATEWAY
+    def _now(self, obj: Any) -> dict[str, Any]:
         view = live.live_view(obj)
-        lines = twin_lines(obj.wanted, obj.actual)
         code = self.request.GET.get("channel") or next((s.code for s in view.signals if s.value is not None), "")
-        enrolments = list(Enrolment.objects.filter(device=obj).order_by("-created_at")[:5]) if is_gateway else []
-        channels = [channel for channel in view.channels if channel.device_id == obj.pk]
+        chosen = next((s for s in view.signals if s.code == code), None)
         return {
-            "state": {"state": connectivity.value, "label": connectivity.label},
-            "connectivity": connectivity,
-            "is_gateway": is_gateway,
-            "stop": self.stop,
-            "stops": self.stops,
-            "may_stop": "stop" in self.verbs,
-            "may_enrol": "enrol" in self.verbs,
-            "may_change": "change" in self.verbs,
             "view": view,
             "live_url": reverse("devices:device-live", args=[obj.pk]),
-            "live_etag": live_etag(obj, view),
-            "figure_url": f"{reverse('devices:device-figure', args=[obj.pk])}?channel={code}" if code else "",
-            "chosen": code,
-            "series": [s for s in view.signals if s.value is not None],
-            "channels": tables.ChannelTable(channels) if channels else None,
-            "channel_count": len(channels),
-            "twin": lines,
-            "twin_differs": [line for line in lines if line.state in {"differs", "waiting"}],
-            "twin_behind": obj.actual_version < obj.wanted_version,
-            "enrolments": enrolments,
-            "open_enrolment": next((e for e in enrolments if e.used_at is None and e.expires_at > now), None),
-            "credentials": list(Credential.objects.filter(device=obj).order_by("-created_at")[:10])
-            if is_gateway
-            else [],
-            "next_action": self._next(obj, is_gateway),
+            "live_etag": live_etag(obj, view.etag),
+            "figure_url": f"{reverse('devices:device-figure', args=[obj.pk])}?{urlencode({'channel': code})}"
+            if code
+            else "",
+            "chart_title": f"{chosen.name} ({chosen.unit})" if chosen and chosen.unit else code,
+            "panels_url": reverse("devices:device-panels", args=[obj.pk]) if panels_for(obj) else "",
         }
 
-    def _next(self, obj: Any, is_gateway: bool) -> dict[str, Any] | None:
-        if obj.state == DeviceState.PLANNED and is_gateway:
-            return {
-                "label": _("Create a claim code and enrol the gateway"),
-                "url": reverse("devices:device-enrol", args=[obj.pk]) if "enrol" in self.verbs else "",
-                "owner": _("OT engineer"),
-            }
-        if obj.state == DeviceState.PLANNED:
+    def _twin(self, obj: Any) -> dict[str, Any]:
+        lines = twin_lines(obj.wanted, obj.actual)
+        channels = list(Channel.objects.filter(device=obj).order_by("code"))
+        return {
+            "twin": lines,
+            "in_step": all(line.state in {"same", "reported"} for line in lines),
+            "behind": max(0, obj.wanted_version - obj.actual_version),
+            "channels": channels,
+        }
+
+    def _identity(self, obj: Any) -> dict[str, Any]:
+        now = wall_now()
+        enrolments = list(Enrolment.objects.filter(device=obj).order_by("-created_at")[:10])
+        return {
+            "enrolments": enrolments,
+            "open_enrolment": next((e for e in enrolments if e.used_at is None and e.expires_at > now), None),
+            "credentials": list(Credential.objects.filter(device=obj).order_by("-created_at")[:10]),
+        }
+
+    def _history(self, obj: Any) -> dict[str, Any]:
+        return {"stops": self.stops, "history": audit.history(obj)}
+
+    def _next(self, obj: Any) -> dict[str, Any] | None:
+        if obj.state != DeviceState.PLANNED:
+            return None
+        if not self.is_gateway:
             return {"label": _("Put it into service when it is wired"), "owner": _("OT engineer")}
-        return None
+        return {
+            "label": _("Create a claim code and enrol the gateway"),
+            "url": reverse("devices:device-enrol", args=[obj.pk]) if "enrol" in self.verbs else "",
+            "owner": _("OT engineer"),
+        }
 
 
-def live_etag(device: Device, view: live.LiveView) -> str:
+class PanelsPart(DetailPage):
+    """What higher apps show on a device, fetched after the page; a page of its own without scripts."""
+
+    model = Device
+    template = "devices/panels.html"
+
+    def get_queryset(self) -> Any:
+        return Device.objects.select_related(*LOADED)
+
+    def context(self, obj: Any) -> dict[str, Any]:
+        found = []
+        for panel in panels_for(obj):
+            context = panel.context(self.request.user, obj)
+            if context is not None:
+                found.append({"key": panel.key, "title": panel.title, "template": panel.template, "context": context})
+        crumbs = [registry_crumb(), (str(obj), obj.get_absolute_url())]
+        return {"object": obj, "title": str(obj), "panels": found, "breadcrumbs": crumbs}
+
+    def render(self, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+        return super().render("devices/_panels.html" if self.partial else template, context, status)
+
+
+def live_etag(device: Device, etag: str) -> str:
     """Changes with new rows, and with the plant's clock: ages grow even when nothing comes."""
     tick = int(plant_now(device.site).timestamp()) // 30
-    return f'{view.etag[:-1]}-{tick:x}"'
-
-
-def _not_modified(request: HttpRequest, etag: str) -> bool:
-    return etag in {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
+    return f'{etag[:-1]}-{tick:x}"'
 
 
 class LivePart(Page):
@@ -206,15 +252,11 @@ class LivePart(Page):
 
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
         device = get_permitted(Device.objects.select_related(*LOADED), request.user, pk)
-        view = live.live_view(device)
-        etag = live_etag(device, view)
-        if _not_modified(request, etag):
-            response = HttpResponse(status=304)
-        else:
-            response = render(request, "devices/_live.html", {"view": view, "object": device})
-        response["ETag"] = etag
-        response["Cache-Control"] = "private, no-cache"
-        return response
+        etag = live_etag(device, live.etag_of(device))
+        return unchanged(request, etag) or tagged(
+            HttpResponse(render_to_string("devices/_live.html", {"view": live.live_view(device), "object": device})),
+            etag,
+        )
 
 
 class FigurePart(Page):
@@ -222,16 +264,22 @@ class FigurePart(Page):
 
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
         device = get_permitted(Device.objects.select_related(*LOADED), request.user, pk)
-        view = live.live_view(device)
-        if _not_modified(request, view.etag):
-            response = HttpResponse(status=304)
-        else:
-            response = HttpResponse(
-                dumps(live.signal_figure(view, request.GET.get("channel", "")[:80])), content_type="application/json"
-            )
-        response["ETag"] = view.etag
-        response["Cache-Control"] = "private, no-cache"
-        return response
+        etag = live.etag_of(device)
+        if answer := unchanged(request, etag):
+            return answer
+        figure = live.signal_figure(live.live_view(device), request.GET.get("channel", "")[:80])
+        return tagged(HttpResponse(dumps(figure), content_type="application/json"), etag)
+
+
+def unchanged(request: HttpRequest, etag: str) -> HttpResponse | None:
+    asked = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
+    return tagged(HttpResponse(status=304), etag) if etag in asked else None
+
+
+def tagged(response: HttpResponse, etag: str) -> HttpResponse:
+    response["ETag"] = etag
+    response["Cache-Control"] = "private, no-cache"
+    return response
 
 
 class DeviceCreate(RecordCreate):
@@ -359,7 +407,7 @@ class CredentialRevoke(ActionPage):
 
     def act(self, obj: Any) -> str:
         services.credential_revoke(actor=self.request.user, credential=obj)
-        return obj.device.get_absolute_url() + "#identity"
+        return obj.device.get_absolute_url() + "?tab=identity"
 
 
 class ChannelCreate(RecordCreate):

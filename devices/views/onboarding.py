@@ -11,10 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from devices import forms, importing, tables
-from devices.choices import DeviceKind, DeviceState
 from devices.filters import DeviceFilter
-from devices.models import Device, Site
-from devices.selectors import onboarding_queue
+from devices.models import Device
+from devices.selectors import may_somewhere, onboarding_queue
 from devices.tabular import read_table
 from devices.views.common import Crumbs, registry_crumb
 from devices.views.devices import enrol_commands
@@ -51,9 +50,7 @@ class OnboardingPage(ListPage):
         portal = self.request.build_absolute_uri("/").rstrip("/")
         return {
             "commands": enrol_commands(portal, "XXXX-XXXX-XXXX-XXXX"),
-            "may_change": Site.objects.permitted(self.request.user, "change").exists(),
-            "gateway_kind": DeviceKind.GATEWAY,
-            "planned_state": DeviceState.PLANNED,
+            "may_change": may_somewhere(self.request.user, "change"),
         }
 
 
@@ -69,7 +66,7 @@ class ImportPage(FormPage):
         return [registry_crumb(), (str(self.title), "")]
 
     def load(self, **kwargs: Any) -> None:
-        if not Site.objects.permitted(self.request.user, "change").exists():
+        if not may_somewhere(self.request.user, "change"):
             raise NotAllowed("import", ["OT engineer", "Edge Integration Architect", "CoE lead"])
 
     def get_form(self, obj: Any, data: Any = None, files: Any = None) -> Any:

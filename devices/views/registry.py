@@ -14,7 +14,7 @@ from devices.filters import DeviceTypeFilter
 from devices.models import Asset, Device, DeviceType, Location, Site
 from devices.plant_time import plant_clock, replay_want
 from devices.selectors import site_tree, with_connectivity
-from devices.views.common import Crumbs, RecordCreate, RecordPage, RecordUpdate, button, registry_crumb
+from devices.views.common import Crumbs, RecordCreate, RecordPage, RecordUpdate, button, link, registry_crumb
 from portal.core.access import require, require_global
 from portal.core.pages import DeletePage, FormPage, ListPage
 from portal.core.records import entity_update
@@ -155,7 +155,7 @@ class LocationPage(RecordPage):
         ]
 
     def facts(self, obj: Any) -> list[tuple[str, Any]]:
-        return [(_("Level (ISA-95)"), obj.get_level_display()), (_("Path"), obj.path), (_("Site"), obj.site)]
+        return [(_("Level (ISA-95)"), obj.get_level_display()), (_("Path"), obj.path), (_("Site"), link(obj.site))]
 
     def more(self, obj: Any) -> dict[str, Any]:
         return {
@@ -226,8 +226,8 @@ class AssetPage(RecordPage):
             (_("Kind"), obj.kind),
             (_("Manufacturer"), obj.manufacturer),
             (_("Serial number"), obj.serial),
-            (_("Place"), obj.location.path),
-            (_("Site"), obj.location.site),
+            (_("Place"), link(obj.location)),
+            (_("Site"), link(obj.location.site)),
         ]
 
     def more(self, obj: Any) -> dict[str, Any]:
