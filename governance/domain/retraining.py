@@ -51,7 +51,7 @@ class RetrainingConfig:
     value of the residual detector. `train_rows`: length of the training slice; `memory`: e-folding age of its weights.
     `min_gap`: rows between two retrainings at least. `holdout`: latest rows kept from the challenger in the check.
     `min_gain`: share by which the challenger's held-out loss must be lower. `evidence`: rows on which recovery is
-    judged. `backoff_limit`: the gap after refusals in a row doubles, at most this often.
+    judged, and wait after a refusal. `backoff_limit`: that wait doubles with refusals in a row, at most this often.
     """
 
     proportional: bool = True
@@ -78,6 +78,16 @@ class RetrainingConfig:
             raise ValueError("memory and cap above 0, allowance at least 0, headroom and evidence at least 1")
         if not 0.0 <= self.min_gain < 1.0 or self.backoff_limit < 0:
             raise ValueError("min_gain from 0 to below 1, backoff_limit at least 0")
+
+    @property
+    def tolerated(self) -> float:
+        """Mean loss up to which nothing accumulates."""
+        return 1.0 + self.allowance
+
+    @property
+    def recovered(self) -> float:
+        """Mean loss at or below which an alert closes: less than the level that the residual detector is built to find."""
+        return 1.0 + 2.0 * self.allowance
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,16 @@ class AlertOpened:
 
     `window`: root mean square of the scaled errors. `stream`: accumulated excess of the loss.
     """
+
+    row: int
+    detector: Detector
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRenewed:
+    """While the alert was open, the residual detector passed `limit` on the champion now in force (once for each)."""
 
     row: int
     detector: Detector
@@ -159,7 +179,7 @@ class ChallengerRefused:
     next_row: int
 
 
-Decision = AlertOpened | AlertClosed | RetrainDue | ChallengerAccepted | ChallengerRefused
+Decision = AlertOpened | AlertRenewed | AlertClosed | RetrainDue | ChallengerAccepted | ChallengerRefused
 
 
 def record(decision: Decision) -> dict[str, Any]:
@@ -179,7 +199,7 @@ def capped_loss(scaled: ArrayLike, cap: float) -> Floats:
 
 def accumulated_excess(loss: ArrayLike, allowance: float) -> Floats:
     """One-sided CUSUM of the loss (Page 1954): s = max(0, s + loss - 1 - allowance), shape as `loss`."""
-    steps = np.cumsum(np.asarray(loss, dtype=np.float64) - 1.0 - allowance)
+    steps = np.cumsum(np.asarray(loss, dtype=np.float64) - (1.0 + allowance))
     return steps - np.minimum.accumulate(np.minimum(steps, 0.0))
 
 
@@ -225,6 +245,7 @@ class _State:
     step: Step = Step.WATCHING
     champion_from: int = 0
     excess: float = 0.0
+    passed: bool = False
     evidence: list[float] = field(default_factory=list)
     last_training: int | None = None
     due_row: int = 0
@@ -315,8 +336,7 @@ class RetrainingPolicy:
         self._expect(Step.ROLLOUT)
         self._s.step = Step.TRIAL
         self._s.champion_from = max(first_row, self._s.next_row)
-        self._s.excess = 0.0
-        self._s.evidence = []
+        self._s.excess, self._s.passed, self._s.evidence = 0.0, False, []
         self._windows.restart(alarm=False)
 
     def abandon(self) -> int:
@@ -350,24 +370,29 @@ class RetrainingPolicy:
     def _judge(self, row: int, error: float, loss: float) -> list[Decision]:
         """One row of the champion in force."""
         s = self._s
-        s.excess = max(0.0, s.excess + loss - 1.0 - self.config.allowance)
+        s.excess = max(0.0, s.excess + loss - self.config.tolerated)
         windows = self._windows.update(error)
         if s.step is Step.WATCHING:
             return self._open(row, [w.level for w in windows])
-        s.evidence = [*s.evidence[-(self.config.evidence - 1) :], loss] if self.config.evidence > 1 else [loss]
+        s.evidence = [*s.evidence, loss][-self.config.evidence :]
         full = len(s.evidence) == self.config.evidence
-        cost, limit = float(np.mean(s.evidence)), 1.0 + self.config.allowance
-        if s.step in (Step.TRIAL, Step.WAITING) and full and cost <= limit:
+        cost = float(np.mean(s.evidence))
+        if s.step in (Step.TRIAL, Step.WAITING) and full and cost <= self.config.recovered:
             self._restart()
-            return [AlertClosed(row, cost, limit)]
-        if s.step is Step.TRIAL and (full or s.excess > self.limits.stream):
+            return [AlertClosed(row, cost, self.config.recovered)]
+        decisions: list[Decision] = []
+        if s.excess > self.limits.stream and not s.passed:
+            s.passed = True
+            decisions.append(AlertRenewed(row, Detector.STREAM, s.excess, self.limits.stream))
+        if s.step is Step.TRIAL and (full or s.passed):
             s.step, s.due_row = Step.WAITING, row
-        return []
+        return decisions
 
     def _open(self, row: int, levels: list[float]) -> list[Decision]:
         s = self._s
         opened: Decision
-        if s.excess > self.limits.stream:
+        s.passed = s.excess > self.limits.stream
+        if s.passed:
             opened = AlertOpened(row, Detector.STREAM, s.excess, self.limits.stream)
         elif levels and max(levels) > self.limits.window.open_above:
             opened = AlertOpened(row, Detector.WINDOW, max(levels), self.limits.window.open_above)
@@ -387,16 +412,16 @@ class RetrainingPolicy:
         return [RetrainDue(row, s.number, max(0, row + 1 - self.config.train_rows), row + 1 - self.config.holdout, row)]
 
     def _wait(self) -> None:
-        """Next try after min_gap, doubled with each one in a row that brought nothing."""
+        """Next try when as many new rows are there as recovery is judged on, doubled with each refusal in a row."""
         s = self._s
-        gap = self.config.min_gap * 2 ** min(s.refusals, self.config.backoff_limit)
+        gap = self.config.evidence * 2 ** min(s.refusals, self.config.backoff_limit)
         s.refusals += 1
         s.step = Step.WAITING
         s.due_row = max(s.next_row - 1, (s.last_training or 0) + gap)
 
     def _restart(self) -> None:
         s = self._s
-        s.step, s.excess, s.evidence, s.refusals = Step.WATCHING, 0.0, [], 0
+        s.step, s.excess, s.passed, s.evidence, s.refusals = Step.WATCHING, 0.0, False, [], 0
         self._windows.restart(alarm=False)
 
     def _expect(self, *steps: Step) -> None:
