@@ -307,7 +307,8 @@ def error_figure(incident: Incident, challengers: Sequence[str]) -> dict[str, An
     marks = _marks(incident, state, challengers)
     if not pipeline.model.target:
         return _score_figure(incident, frame, state, marks)
-    places, residuals = loop.observed(frame, state)
+    seen = loop.observed(frame, state)
+    places, residuals = seen.places, seen.residuals
     if len(places) == 0:
         return {"data": [], "reason": _("No row has both a prediction and a label yet.")}
     times = frame.plant_ms[places]

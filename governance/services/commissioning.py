@@ -63,9 +63,9 @@ def pipeline_commission(
             raise DomainError("bad_split", f"Both sides of the split need {MIN_ROWS} labelled rows.")
         first, second = data.slice(0, cut), data.slice(cut, len(places))
         out_of_fold = recipe.build(first, second, channels, model)
-        residuals = second.target - out_of_fold.predict(second.inputs)
         chosen = config or RetrainingConfig()
-        policy = RetrainingPolicy(chosen, calibrate(residuals, chosen), start=len(places))
+        limits = calibrate(second.target, out_of_fold.predict(second.inputs), chosen)
+        policy = RetrainingPolicy(chosen, limits, start=len(places))
         reference |= {"out_of_fold_rows": len(second.plant_ms), "split_at": moment(int(data.plant_ms[cut])).isoformat()}
         metrics = dict(out_of_fold.package.metrics)
         trained = recipes.with_metrics(recipe.build(data, second, channels, model), **metrics)

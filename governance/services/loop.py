@@ -97,13 +97,29 @@ def live_predictions(frame: Frame, state: LoopState) -> Floats:
     return out
 
 
-def observed(frame: Frame, state: LoopState) -> tuple[Ints, Floats]:
-    """Places of the rows with inputs, label and a prediction, and the residual (label minus prediction) of each."""
+@dataclass(frozen=True)
+class Observed:
+    """The rows with inputs, label and a prediction, oldest first: their places in the frame, labels and live predictions."""
+
+    places: Ints
+    labels: Floats
+    predictions: Floats
+
+    @property
+    def residuals(self) -> Floats:
+        """Label minus prediction."""
+        return self.labels - self.predictions
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def observed(frame: Frame, state: LoopState) -> Observed:
     places = frame.labelled()
     predictions = live_predictions(frame, state)[places]
     usable = np.isfinite(predictions)
     places = places[usable]
-    return places, frame.label[places] - predictions[usable]
+    return Observed(places, frame.label[places], predictions[usable])
 
 
 def first_number(frame: Frame, state: LoopState, places: Ints) -> int:
@@ -126,7 +142,8 @@ def feed(pipeline: Pipeline, frame: Frame, state: LoopState, *, fast_forwarded: 
     """Feed the policy what is new; writes alerts, incidents and due retrainings. Call under the pipeline's lock. Returns what to train."""
     if state.policy is None:
         return []
-    places, residuals = observed(frame, state)
+    seen = observed(frame, state)
+    places = seen.places
     if state.anchor is None:
         # Rows from before the first version have no live prediction, so the first observed row is the policy's first.
         start = 0
@@ -140,7 +157,8 @@ def feed(pipeline: Pipeline, frame: Frame, state: LoopState, *, fast_forwarded: 
     decisions: list[tuple[Decision, int]] = []
     for offset in range(len(fresh)):
         before = state.policy.excess
-        made = state.policy.observe(first + offset, residuals[start + offset : start + offset + 1])
+        here = slice(start + offset, start + offset + 1)
+        made = state.policy.observe(first + offset, seen.labels[here], seen.predictions[here])
         after = state.policy.excess
         place = int(fresh[offset])
         if before == 0.0 and after > 0.0:
@@ -151,7 +169,7 @@ def feed(pipeline: Pipeline, frame: Frame, state: LoopState, *, fast_forwarded: 
     due: list[Retraining] = []
     for decision, place in decisions:
         due += _write(pipeline, frame, state, decision, place, places, first - start, fast_forwarded)
-    _concept_reports(pipeline, frame, state, places, residuals)
+    _concept_reports(pipeline, frame, state, seen)
     return due
 
 
@@ -245,10 +263,11 @@ def cause_of(pipeline: Pipeline) -> str:
     return f"Inputs look as in the same season of earlier years (nearest to a change: {worst}): the relation to the label has moved"
 
 
-def _concept_reports(pipeline: Pipeline, frame: Frame, state: LoopState, places: Ints, residuals: Floats) -> None:
-    """The sliding windows as reports (for charts and gates): RMSE of the last ``window`` rows every ``stride`` rows, and the residual detector."""
+def _concept_reports(pipeline: Pipeline, frame: Frame, state: LoopState, seen: Observed) -> None:
+    """The sliding windows as reports (for charts and gates) every ``stride`` rows: root mean square of the error in multiples of its expected
+    size over the last ``window`` rows, and the residual detector."""
     assert state.policy is not None
-    config, limits = state.policy.config, state.policy.limits
+    config, limits, places = state.policy.config, state.policy.limits, seen.places
     newest = state.anchor_number
     base = newest - (len(places) - 1)
     if state.concept_next == 0:
@@ -263,8 +282,8 @@ def _concept_reports(pipeline: Pipeline, frame: Frame, state: LoopState, places:
         state.concept_next += config.stride
         if first < 0:
             continue
-        window = residuals[first:last]
-        value = float(np.sqrt(np.mean(np.square(window))))
+        window = seen.residuals[first:last]
+        value = float(np.sqrt(np.mean(np.square(limits.scaled(seen.labels[first:last], seen.predictions[first:last])))))
         common = {
             "pipeline": pipeline,
             "stage": stage,

@@ -88,7 +88,8 @@ def _train_and_judge(retraining: Retraining, progress: Progress) -> None:
     if state.policy is None:
         raise DomainError("no_policy", "This pipeline has no retraining policy.")
     config = state.policy.config
-    places, residuals = loop.observed(frame, state)
+    seen = loop.observed(frame, state)
+    places = seen.places
     base = loop.first_number(frame, state, places)
     last = retraining.comparison["last"] - base
     held = np.arange(last - config.holdout + 1, last + 1)
@@ -105,7 +106,7 @@ def _train_and_judge(retraining: Retraining, progress: Progress) -> None:
     progress("Checking it against the incumbent", 0.4)
     _step(retraining, "check", RetrainingState.CHECKING)
     challenger = held_out.target - trial.predict(held_out.inputs)
-    verdict, comparison = _verdict(retraining, challenger, residuals[held])
+    verdict, comparison = _verdict(retraining, challenger, seen.residuals[held])
     if not isinstance(verdict, ChallengerAccepted):
         progress("Registering the refused challenger", 0.8)
         _refused(retraining, trial, comparison)
