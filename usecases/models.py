@@ -388,6 +388,11 @@ class Gate(Entity):
     def __str__(self) -> str:
         return f"Gate {self.number}: {self.adoption or self.use_case}"
 
+    @property
+    def tone(self) -> str:
+        """The word the status component draws the state with: not reached is neither good nor bad."""
+        return {"closed": "pending", "open": "running", "held": "paused", "killed": "kill"}.get(self.state, self.state)
+
     def get_absolute_url(self) -> str:
         return reverse("usecases:gate", args=[self.pk])
 

@@ -165,7 +165,7 @@ def rank(loaded: Loaded, weights: Mapping[str, float] | None = None) -> dict[str
         "rows": rows,
         "verdict": str(judged.verdict),
         "winner": cases[judged.winner].title,
-        "sentence": wording.paragraph(judged.explain(), names),
+        "sentence": wording.paragraph(judged.explain(limit=1), names),
         "smallest_change": None if judged.smallest_change is None else _share(judged.smallest_change),
         "flip": "",
     }

@@ -83,7 +83,7 @@ def stepper(gates: Iterable[Gate], current_phase: int) -> list[dict[str, Any]]:
         {
             "phase": gate.number,
             "label": Phase(gate.number).label,
-            "state": gate.state,
+            "state": gate.tone,
             "state_label": gate.get_state_display(),
             "url": gate.get_absolute_url(),
             "current": gate.number == current_phase,
@@ -171,7 +171,7 @@ def _row(
         if waiver
         else None,
         "waive_url": reverse("usecases:waiver-create", args=[gate.pk]) + f"?key={spec.key}"
-        if may_waive and waiver is None and state in _WAIVABLE
+        if may_waive and spec.required and waiver is None and state in _WAIVABLE
         else "",
     }
 

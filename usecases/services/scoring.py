@@ -225,9 +225,7 @@ def ratings_put(*, actor: Any, meeting: ScoringRound, rows: list[dict[str, Any]]
         action="rating.put",
         obj=meeting,
         changes={
-            "ratings": [
-                {"use_case": str(r.use_case_id), "criterion": str(r.criterion_id), "value": r.value} for r in made
-            ]
+            "ratings": {f"{r.use_case} / {r.criterion.key}": r.value for r in made},
         },
     )
     return made
@@ -241,7 +239,7 @@ def _upsert(key: dict[str, Any], values: dict[str, Any], now: Any) -> Rating:
                 return Rating.objects.create(**key, **values)
         except IntegrityError:
             Rating.objects.filter(**key).update(**values, updated_at=now, version=F("version") + 1)
-    return Rating.objects.get(**key)
+    return Rating.objects.select_related("use_case", "criterion").get(**key)
 
 
 @transaction.atomic

@@ -84,7 +84,7 @@ def bubble(cases: list[UseCase], scores: dict[Any, dict[str, Any]]) -> dict[str,
         height=460,
         hovermode="closest",
         xaxis={"title": {"text": "Measurable ROI (% of the best anchor)"}, "range": [0, 105]},
-        yaxis={"title": {"text": "Operational feasibility (%)"}, "range": [0, 110]},
+        yaxis={"title": {"text": "Operational feasibility (%)"}, "range": [0, 125]},
         showlegend=True,
     )
 
@@ -260,7 +260,7 @@ class UseCasePage(DetailPage):
                     {
                         "phase": phase.value,
                         "label": phase.label,
-                        "state": "closed",
+                        "state": "pending",
                         "state_label": _("Not adopted yet"),
                         "url": "",
                         "current": phase.value == obj.phase,
