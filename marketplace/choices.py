@@ -22,5 +22,6 @@ class InvoiceState(TextChoices):
 
 class LineKind(TextChoices):
     FEE = "fee", _("Monthly fee")
+    INCLUDED = "included", _("Included in the plan")
     USAGE = "usage", _("Usage")
     ADJUSTMENT = "adjustment", _("Adjustment for late events")

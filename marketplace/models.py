@@ -83,9 +83,15 @@ class Subscription(Entity):
     state = models.CharField(
         max_length=10, choices=choices.SubscriptionState.choices, default=choices.SubscriptionState.ACTIVE
     )
+    internal = models.BooleanField(
+        _("internal test"), default=False, help_text=_("Proves the metering before anybody pays; never invoiced.")
+    )
     started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, editable=False)
     period = models.CharField(_("month being metered"), max_length=7, blank=True, editable=False)
     used_in_period = models.PositiveBigIntegerField(default=0, editable=False)
+    rate_minute = models.BigIntegerField(_("minute being counted"), default=0, editable=False)
+    rate_used = models.PositiveIntegerField(default=0, editable=False)
 
     access = (Access(None, own="owner_id"), Access(SERVICE, "service_id", verbs=(("view", "change"),)))
 
@@ -130,8 +136,9 @@ class UsageEvent(Entity):
     event_id = models.CharField(max_length=120)
     time = models.DateTimeField()
     units = models.PositiveIntegerField(_("rows scored"))
+    rows_refused = models.PositiveIntegerField(_("rows refused (not billed)"), default=0)
     model_version_ref = models.UUIDField(null=True)
-    line = models.ForeignKey("InvoiceLine", null=True, on_delete=models.SET_NULL, related_name="events")
+    invoice = models.ForeignKey("Invoice", null=True, on_delete=models.PROTECT, related_name="events")
 
     access = (
         Access(None, own="subscription__owner_id", only=("view",)),
@@ -141,7 +148,7 @@ class UsageEvent(Entity):
     class Meta:
         ordering = ["-time", "id"]
         constraints = [models.UniqueConstraint(fields=["source", "event_id"], name="usage_once")]
-        indexes = [models.Index(fields=["subscription", "time"])]
+        indexes = [models.Index(fields=["subscription", "time"]), models.Index(fields=["subscription", "invoice"])]
 
     def __str__(self) -> str:
         return f"{self.subscription} {self.time:%Y-%m-%d %H:%M:%S}"
@@ -155,6 +162,7 @@ class Invoice(Entity):
     state = models.CharField(max_length=8, choices=choices.InvoiceState.choices, default=choices.InvoiceState.DRAFT)
     total_minor = models.BigIntegerField(default=0)
     issued_at = models.DateTimeField(null=True, editable=False)
+    paid_at = models.DateTimeField(null=True, editable=False)
 
     access = (
         Access(None, own="subscription__owner_id", only=("view",)),
@@ -173,9 +181,14 @@ class Invoice(Entity):
 
 
 class InvoiceLine(Entity):
+    """One printed line. ``key`` is the line's name in the calculation, ``period`` the month its units were used in."""
+
     invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
     position = models.PositiveSmallIntegerField()
+    key = models.CharField(max_length=80)
     kind = models.CharField(max_length=10, choices=choices.LineKind.choices)
+    meter = models.CharField(max_length=20, blank=True)
+    period = models.CharField(_("month"), max_length=7)
     description = models.CharField(max_length=200)
     units = models.BigIntegerField(default=0)
     unit_price_micro = models.BigIntegerField(default=0)
@@ -188,6 +201,24 @@ class InvoiceLine(Entity):
 
     class Meta:
         ordering = ["invoice", "position", "id"]
+        constraints = [models.UniqueConstraint(fields=["invoice", "key"], name="invoice_line_key")]
 
     def __str__(self) -> str:
         return self.description
+
+
+class Allocation(models.Model):
+    """How many of one event's units stand on one line; an event may straddle several."""
+
+    id = models.BigAutoField(primary_key=True)
+    line = models.ForeignKey(InvoiceLine, on_delete=models.CASCADE, related_name="allocations")
+    event = models.ForeignKey(UsageEvent, on_delete=models.PROTECT, related_name="allocations")
+    units = models.PositiveIntegerField()
+
+    objects = models.Manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["line", "event"], name="allocation_once")]
+
+    def __str__(self) -> str:
+        return f"{self.event_id}: {self.units}"
