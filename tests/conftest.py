@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-os.environ.setdefault("PHASEGATE_TESTING", "1")
-os.environ.setdefault("PHASEGATE_SECRET_KEY", "tests-only-not-a-secret-0123456789abcdefghijklmnopqrstuvwxyz")
-os.environ.setdefault("PHASEGATE_HOME", tempfile.mkdtemp(prefix="phasegate-tests-"))
 
 REQUIRE_SERVICES = os.environ.get("PHASEGATE_REQUIRE_SERVICES") == "1"
 
@@ -44,31 +38,9 @@ def django_db_use_migrations() -> bool:
 @pytest.fixture
 def cast(db: Any) -> Any:
     """Two sites and two use cases; people who may see the first pair, and a stranger who may see neither."""
-    from portal.core.access import grant_role
-    from portal.core.models import User
-    from tests.factories import make_site, make_use_case
+    from tests.objects import make_cast
 
-    home, away = make_site("home"), make_site("away")
-    ours, theirs = make_use_case("ours"), make_use_case("theirs")
-    people: dict[str, Any] = {}
-    for key in (
-        "plant_manager",
-        "ot_engineer",
-        "data_scientist",
-        "edge_architect",
-        "data_steward",
-        "safety_officer",
-        "coe_lead",
-        "executive",
-        "integrator",
-    ):
-        person = User.objects.create(email=f"{key.replace('_', '-')}@test.example", name=key)
-        grant_role(person, key, home, ours)
-        people[key] = person
-    stranger = User.objects.create(email="stranger@test.example", name="stranger")
-    grant_role(stranger, "ot_engineer", away)
-    grant_role(stranger, "data_scientist", theirs)
-    return SimpleNamespace(home=home, away=away, ours=ours, theirs=theirs, stranger=stranger, **people)
+    return make_cast()
 
 
 @pytest.fixture

@@ -93,8 +93,6 @@ class NotificationViewSet(ReadViewSet):
 
 
 class TokenSerializer(EntitySerializer):
-    secret = serializers.CharField(read_only=True, required=False)
-
     class Meta:
         model = ApiToken
         fields = ["id", "name", "prefix", "scopes", "expires_at", "last_used_at", "revoked_at", "created_at"]
@@ -105,7 +103,6 @@ class TokenSerializer(EntitySerializer):
         fields["scopes"] = serializers.ListField(
             child=serializers.CharField(max_length=40), min_length=1, max_length=20
         )
-        fields.pop("secret", None)
         return fields
 
 
