@@ -10,34 +10,35 @@ from devices.filters import DeviceFilter, contains, permitted_choices
 from devices.models import Device, Site
 from edge_bridge import choices
 from edge_bridge.models import Connection, Installation, Rollout, Wave, WaveTarget
-from governance.models import Model, ModelVersion
+from governance.models import Model, ModelVersion, Retraining
 from usecases.models import Adoption
 
 
 class RolloutFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", label=_("Model, site or use case"), max_length=120)
     state = django_filters.ChoiceFilter(choices=choices.RolloutState.choices, label=_("State"))
-    site = django_filters.ModelChoiceFilter(
-        field_name="adoption__site", queryset=permitted_choices(Site), label=_("Site")
-    )
     model = django_filters.ModelChoiceFilter(
         field_name="version_of_model__model", queryset=permitted_choices(Model), label=_("Model")
     )
-    adoption = django_filters.ModelChoiceFilter(queryset=permitted_choices(Adoption), label=_("Adoption"))
     search = contains("version_of_model__model__name", "adoption__site__name", "adoption__use_case__title")
 
     class Meta:
         model = Rollout
-        fields = ("q", "state", "site", "model", "adoption")
+        fields = ("q", "state", "model")
+
+
+class RolloutApiFilter(RolloutFilter):
+    """The page's filters and the ones a program needs."""
+
+    site = django_filters.ModelChoiceFilter(field_name="adoption__site", queryset=permitted_choices(Site))
+    adoption = django_filters.ModelChoiceFilter(queryset=permitted_choices(Adoption))
+    version_of_model = django_filters.ModelChoiceFilter(queryset=permitted_choices(ModelVersion))
+    retraining = django_filters.ModelChoiceFilter(queryset=permitted_choices(Retraining))
 
 
 class InstallationFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", label=_("Model or gateway"), max_length=120)
     state = django_filters.ChoiceFilter(choices=choices.InstallationState.choices, label=_("State"))
-    site = django_filters.ModelChoiceFilter(
-        field_name="device__site", queryset=permitted_choices(Site), label=_("Site")
-    )
-    device = django_filters.ModelChoiceFilter(queryset=permitted_choices(Device), label=_("Gateway"))
     model = django_filters.ModelChoiceFilter(
         field_name="version_of_model__model", queryset=permitted_choices(Model), label=_("Model")
     )
@@ -45,10 +46,12 @@ class InstallationFilter(django_filters.FilterSet):
 
     class Meta:
         model = Installation
-        fields = ("q", "state", "site", "device", "model")
+        fields = ("q", "state", "model")
 
 
 class InstallationApiFilter(InstallationFilter):
+    site = django_filters.ModelChoiceFilter(field_name="device__site", queryset=permitted_choices(Site))
+    device = django_filters.ModelChoiceFilter(queryset=permitted_choices(Device))
     adoption = django_filters.ModelChoiceFilter(queryset=permitted_choices(Adoption))
     rollout = django_filters.ModelChoiceFilter(queryset=permitted_choices(Rollout))
     version_of_model = django_filters.ModelChoiceFilter(queryset=permitted_choices(ModelVersion))

@@ -38,7 +38,7 @@ class InstallationViewSet(ReadViewSet):
 class RolloutViewSet(ReadViewSet):
     queryset = Rollout.objects.select_related("adoption__site", "version_of_model__model", "previous")
     serializer_class = serializers.RolloutSerializer
-    filterset_class = filters.RolloutFilter
+    filterset_class = filters.RolloutApiFilter
     ordering_fields = ("started_at", "created_at", "updated_at", "id")
     http_method_names = ["get", "post", "head", "options"]
 

@@ -41,7 +41,7 @@ def test_lists_and_connections_open(
 ) -> None:
     client = as_user(cast.ot_engineer)
     for name in ("rollouts", "installations", "connections"):
-        with django_assert_max_num_queries(14):
+        with django_assert_max_num_queries(12):
             answer = client.get(reverse(f"edge_bridge:{name}"))
         assert answer.status_code == 200
         assert cast.home.name in answer.content.decode() or name == "connections"
@@ -58,7 +58,7 @@ def test_a_rollout_tells_waves_decision_and_comparison(
     text = page.content.decode()
     assert page.status_code == 200
     assert "16 of 24 rows with a label" in text
-    assert "65,536" in text
+    assert "65536" in text
     assert reverse("edge_bridge:rollout-stop", args=[soaked.pk]) in text
     live_url = reverse("edge_bridge:rollout-live", args=[soaked.pk])
     part = client.get(live_url)
@@ -99,7 +99,7 @@ def test_start_by_form(ours: Plant, cast: Any, as_user: Any, monkeypatch: Any) -
 
 def test_panels_on_device_and_adoption(soaked: Rollout, ours: Plant, cast: Any, as_user: Any) -> None:
     client = as_user(cast.ot_engineer)
-    device = client.get(ours.gateways[0].get_absolute_url()).content.decode()
+    device = client.get(reverse("devices:device-panels", args=[ours.gateways[0].pk])).content.decode()
     assert str(soaked.version_of_model) in device
     adoption = client.get(ours.adoption.get_absolute_url()).content.decode()
     assert reverse("edge_bridge:rollout", args=[soaked.pk]) in adoption
