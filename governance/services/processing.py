@@ -178,6 +178,7 @@ class Recorder:
             )
             self._link(prediction, features)
             self._link(features, self._window_of(message, block))
+            self._check(features, {}, block)
             self._check(prediction, {"prediction": values[np.isfinite(values)]}, block)
         elif message.kind == StreamKind.LABELS and self.pipeline.model.target in block.columns:
             label = self._batch(StageKind.LABEL, message, block, sequence=message.sequence)
