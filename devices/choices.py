@@ -56,11 +56,11 @@ class CredentialState(TextChoices):
 
 
 class Fallback(TextChoices):
-    """What a machine does when its model is stopped."""
+    """What goes on when the models on a gateway are stopped (docs/edge-protocol.md)."""
 
     LAST_GOOD = "last_good", _("Last good version")
     BYPASS = "bypass", _("Bypass: no model")
-    SHUTDOWN = "shutdown", _("Shut the machine down")
+    SHUTDOWN = "shutdown", _("Shutdown: no model, nothing is read")
 
 
 class ChannelRole(TextChoices):

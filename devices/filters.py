@@ -49,7 +49,7 @@ class BySite(django_filters.FilterSet):
 
 class SiteFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", label=_("Name or code"), max_length=120)
-    kind = django_filters.ChoiceFilter(choices=choices.SiteKind.choices, label=_("Kind"))
+    kind = django_filters.ChoiceFilter(choices=choices.SiteKind.choices, label=_("Kind"), empty_label=_("All"))
     code = django_filters.CharFilter(label=_("Code"), max_length=39)
     search = contains("name", "code")
 
@@ -61,7 +61,7 @@ class SiteFilter(django_filters.FilterSet):
 class LocationFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", label=_("Name or path"), max_length=120)
     site = django_filters.ModelChoiceFilter(queryset=permitted_choices(Site), label=_("Site"))
-    level = django_filters.ChoiceFilter(choices=choices.LocationLevel.choices, label=_("Level"))
+    level = django_filters.ChoiceFilter(choices=choices.LocationLevel.choices, label=_("Level"), empty_label=_("All"))
     parent = django_filters.ModelChoiceFilter(queryset=permitted_choices(Location), label=_("Inside"))
     search = contains("name", "path")
 
@@ -85,8 +85,8 @@ class AssetFilter(django_filters.FilterSet):
 
 class DeviceTypeFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", label=_("Name or manufacturer"), max_length=120)
-    kind = django_filters.ChoiceFilter(choices=choices.DeviceKind.choices, label=_("Kind"))
-    protocol = django_filters.ChoiceFilter(choices=choices.Protocol.choices, label=_("Protocol"))
+    kind = django_filters.ChoiceFilter(choices=choices.DeviceKind.choices, label=_("Kind"), empty_label=_("All"))
+    protocol = django_filters.ChoiceFilter(choices=choices.Protocol.choices, label=_("Protocol"), empty_label=_("All"))
     search = contains("name", "manufacturer")
 
     class Meta:
@@ -100,7 +100,7 @@ class DeviceFilter(BySite):
     kind = django_filters.ChoiceFilter(
         field_name="device_type__kind", choices=choices.DeviceKind.choices, label=_("Kind")
     )
-    state = django_filters.ChoiceFilter(choices=choices.DeviceState.choices, label=_("State"))
+    state = django_filters.ChoiceFilter(choices=choices.DeviceState.choices, label=_("State"), empty_label=_("All"))
     connectivity = django_filters.ChoiceFilter(
         method="by_connectivity", choices=choices.Connectivity.choices, label=_("Connection")
     )
@@ -132,7 +132,7 @@ class ChannelFilter(django_filters.FilterSet):
     site = django_filters.ModelChoiceFilter(
         field_name="device__site", queryset=permitted_choices(Site), label=_("Site")
     )
-    role = django_filters.ChoiceFilter(choices=choices.ChannelRole.choices, label=_("Role"))
+    role = django_filters.ChoiceFilter(choices=choices.ChannelRole.choices, label=_("Role"), empty_label=_("All"))
     code = django_filters.CharFilter(label=_("Code"), max_length=40)
     search = contains("name", "code")
 
@@ -152,7 +152,7 @@ class EnrolmentFilter(django_filters.FilterSet):
 
 class CredentialFilter(django_filters.FilterSet):
     device = django_filters.ModelChoiceFilter(queryset=permitted_choices(Device), label=_("Device"))
-    state = django_filters.ChoiceFilter(choices=choices.CredentialState.choices, label=_("State"))
+    state = django_filters.ChoiceFilter(choices=choices.CredentialState.choices, label=_("State"), empty_label=_("All"))
 
     class Meta:
         model = Credential

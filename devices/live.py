@@ -26,7 +26,8 @@ STALE_PERIODS = 3.0
 class Signal:
     """One channel, or a column of the stream that nobody described (then ``channel`` is None).
 
-    ``state``: ``ok``, ``low``, ``high``, ``missing`` (the newest row has none), ``stale``, ``none`` (never measured here).
+    ``state``: ``ok``, ``low``, ``high``, ``missing`` (the newest row has none), ``stale``, ``none`` (never measured here),
+    ``undescribed`` (no range to judge by), ``predicted`` (a model's output).
     """
 
     code: str
@@ -56,7 +57,7 @@ class LiveView:
     age: timedelta | None
     etag: str
     signals: list[Signal] = field(default_factory=list)
-    models: list[tuple[str, float | None, str]] = field(default_factory=list)
+    models: list[Signal] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
 
 
@@ -119,11 +120,7 @@ def live_view(device: Device, *, points: int = 60) -> LiveView:
     if source is device:
         codes += [code for code in held.columns if code not in described]
     signals = [_signal(code, described.get(code), held, now, points) for code in codes]
-    predictions = []
-    for name in held.models:
-        series = held.model(name)
-        last = _last(series, held.times)
-        predictions.append((name, last[0] if last else None, sparkline(_plain(series), points)))
+    predictions = [_prediction(name, held, now, points) for name in held.models]
     return LiveView(
         device=device,
         source=source,
@@ -145,7 +142,7 @@ def _signal(code: str, channel: Channel | None, held: ring.Ring, now: datetime, 
         return Signal(code, channel, None, None, None, "none" if series is None else "missing", "")
     value, moment = last
     age = max(timedelta(0), now - moment)
-    state = "ok"
+    state = "ok" if channel and (channel.range_low is not None or channel.range_high is not None) else "undescribed"
     if series is not None and not np.isfinite(series[-1]):
         state = "missing"
     elif channel and age.total_seconds() > STALE_PERIODS * channel.period_s + 60:
@@ -155,6 +152,14 @@ def _signal(code: str, channel: Channel | None, held: ring.Ring, now: datetime, 
     elif channel and channel.range_high is not None and value > channel.range_high:
         state = "high"
     return Signal(code, channel, value, moment, age, state, sparkline(_plain(series), points))
+
+
+def _prediction(name: str, held: ring.Ring, now: datetime, points: int) -> Signal:
+    series = held.model(name)
+    last = _last(series, held.times)
+    if last is None:
+        return Signal(name, None, None, None, None, "predicted", "")
+    return Signal(name, None, *last, max(timedelta(0), now - last[1]), "predicted", sparkline(_plain(series), points))
 
 
 def _last(series: Any, times: Any) -> tuple[float, datetime] | None:

@@ -261,7 +261,7 @@ class SignalSerializer(serializers.Serializer[Any]):
     value = serializers.FloatField(allow_null=True)
     plant_at = serializers.DateTimeField(allow_null=True, help_text="Plant time of the value.")
     age_s = serializers.FloatField(allow_null=True, help_text="Age in plant time.")
-    state = serializers.ChoiceField(choices=["ok", "low", "high", "missing", "stale", "none"])
+    state = serializers.ChoiceField(choices=["ok", "low", "high", "missing", "stale", "none", "undescribed"])
     range_low = serializers.FloatField(allow_null=True)
     range_high = serializers.FloatField(allow_null=True)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -12,8 +13,10 @@ from devices.choices import SiteKind
 from devices.models import Site
 from devices.plant_time import replay_text
 from devices.selectors import site_verbs
+from portal.core import audit
 from portal.core.access import who_may
 from portal.core.pages import CreatePage, DetailPage, Page, UpdatePage
+from portal.core.panels import panels_for
 
 Crumbs = list[tuple[str, str]]
 
@@ -47,7 +50,10 @@ def link(obj: Any) -> Any:
 
 
 class RecordPage(DetailPage):
-    """A detail page under the registry. ``site_of`` names the site whose verbs decide the buttons."""
+    """A detail page under the registry. ``site_of`` names the site whose verbs decide the buttons. What higher apps show is
+    fetched after the page from ``panels_url_name``, so that their queries do not add to its own."""
+
+    panels_url_name: ClassVar[str] = ""
 
     def site_of(self, obj: Any) -> Site | None:
         return None
@@ -56,7 +62,21 @@ class RecordPage(DetailPage):
         site = self.site_of(obj)
         self.verbs = site_verbs(self.request.user, site.pk) if site else frozenset()
         self.obj = obj
-        return super().context(obj) | {"verbs": self.verbs, "site": site} | (origin(site) if site else {})
+        return {
+            "object": obj,
+            "title": str(obj),
+            "facts": self.facts(obj),
+            "actions": self.actions(obj),
+            "history": audit.history(obj),
+            "panels_url": self.panels_url(obj),
+            "verbs": self.verbs,
+            "site": site,
+            **(origin(site) if site else {}),
+            **self.more(obj),
+        }
+
+    def panels_url(self, obj: Any) -> str:
+        return reverse(self.panels_url_name, args=[obj.pk]) if self.panels_url_name and panels_for(obj) else ""
 
     def trail(self, obj: Any) -> Crumbs:
         return [registry_crumb(), (str(obj), "")]
@@ -64,6 +84,24 @@ class RecordPage(DetailPage):
     def breadcrumbs(self) -> Crumbs:
         obj = getattr(self, "obj", None)
         return self.trail(obj) if obj is not None else []
+
+
+class PanelsPart(DetailPage):
+    """What higher apps show on an object, fetched after its page; a page of its own without scripts."""
+
+    template = "devices/panels.html"
+
+    def context(self, obj: Any) -> dict[str, Any]:
+        found = []
+        for panel in panels_for(obj):
+            context = panel.context(self.request.user, obj)
+            if context is not None:
+                found.append({"key": panel.key, "title": panel.title, "template": panel.template, "context": context})
+        crumbs = [registry_crumb(), (str(obj), obj.get_absolute_url())]
+        return {"object": obj, "title": str(obj), "panels": found, "breadcrumbs": crumbs}
+
+    def render(self, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+        return super().render("devices/_panels.html" if self.partial else template, context, status)
 
 
 class _Crumbed(Page):

@@ -18,13 +18,22 @@ from devices.filters import DeviceFilter
 from devices.models import Channel, Credential, Device, Enrolment, MachineStop
 from devices.plant_time import plant_now
 from devices.selectors import device_connectivity, may_somewhere, reach_of, site_tree, site_verbs, with_connectivity
-from devices.views.common import Crumbs, RecordCreate, RecordPage, RecordUpdate, button, link, origin, registry_crumb
+from devices.views.common import (
+    Crumbs,
+    PanelsPart,
+    RecordCreate,
+    RecordPage,
+    RecordUpdate,
+    button,
+    link,
+    origin,
+    registry_crumb,
+)
 from portal.core import audit
 from portal.core.access import get_permitted, require
 from portal.core.api.renderers import dumps
 from portal.core.clock import wall_now
-from portal.core.pages import ActionPage, DeletePage, DetailPage, FormPage, ListPage, Page
-from portal.core.panels import panels_for
+from portal.core.pages import ActionPage, DeletePage, FormPage, ListPage, Page
 from portal.core.records import entity_delete, entity_update
 
 LOADED = ("site__plant_clock", "location", "asset", "device_type", "gateway__site")
@@ -84,6 +93,7 @@ class DevicePage(RecordPage):
 
     model = Device
     template = "devices/device.html"
+    panels_url_name = "devices:device-panels"
 
     def get_queryset(self) -> Any:
         return Device.objects.select_related(*LOADED)
@@ -182,7 +192,7 @@ class DevicePage(RecordPage):
             if code
             else "",
             "chart_title": f"{chosen.name} ({chosen.unit})" if chosen and chosen.unit else code,
-            "panels_url": reverse("devices:device-panels", args=[obj.pk]) if panels_for(obj) else "",
+            "panels_url": self.panels_url(obj),
         }
 
     def _twin(self, obj: Any) -> dict[str, Any]:
@@ -219,26 +229,11 @@ class DevicePage(RecordPage):
         }
 
 
-class PanelsPart(DetailPage):
-    """What higher apps show on a device, fetched after the page; a page of its own without scripts."""
-
+class DevicePanels(PanelsPart):
     model = Device
-    template = "devices/panels.html"
 
     def get_queryset(self) -> Any:
         return Device.objects.select_related(*LOADED)
-
-    def context(self, obj: Any) -> dict[str, Any]:
-        found = []
-        for panel in panels_for(obj):
-            context = panel.context(self.request.user, obj)
-            if context is not None:
-                found.append({"key": panel.key, "title": panel.title, "template": panel.template, "context": context})
-        crumbs = [registry_crumb(), (str(obj), obj.get_absolute_url())]
-        return {"object": obj, "title": str(obj), "panels": found, "breadcrumbs": crumbs}
-
-    def render(self, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
-        return super().render("devices/_panels.html" if self.partial else template, context, status)
 
 
 def live_etag(device: Device, etag: str) -> str:

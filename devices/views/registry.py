@@ -14,7 +14,16 @@ from devices.filters import DeviceTypeFilter
 from devices.models import Asset, Device, DeviceType, Location, Site
 from devices.plant_time import plant_clock, replay_want
 from devices.selectors import site_tree, with_connectivity
-from devices.views.common import Crumbs, RecordCreate, RecordPage, RecordUpdate, button, link, registry_crumb
+from devices.views.common import (
+    Crumbs,
+    PanelsPart,
+    RecordCreate,
+    RecordPage,
+    RecordUpdate,
+    button,
+    link,
+    registry_crumb,
+)
 from portal.core.access import require, require_global
 from portal.core.pages import DeletePage, FormPage, ListPage
 from portal.core.records import entity_update
@@ -28,6 +37,7 @@ def devices_at(user: Any, **where: Any) -> Any:
 class SitePage(RecordPage):
     model = Site
     template = "devices/site.html"
+    panels_url_name = "devices:site-panels"
 
     def get_queryset(self) -> Any:
         return Site.objects.select_related("plant_clock")
@@ -72,9 +82,16 @@ class SitePage(RecordPage):
             "replay": replay,
             "rows_unit": _("of %(all)s") % {"all": f"{clock.rows_total:,}"} if clock else "",
             "rows_note": _("%(left)s left") % {"left": f"{clock.rows_total - clock.rows_done:,}"} if clock else "",
-            "paces": ("1", "4", "20", "100"),
+            "paces": (1, 4, 20, 100),
             "may_operate": "operate" in self.verbs,
         }
+
+
+class SitePanels(PanelsPart):
+    model = Site
+
+    def get_queryset(self) -> Any:
+        return Site.objects.select_related("plant_clock")
 
 
 class SiteCreate(RecordCreate):
