@@ -6,5 +6,6 @@ SCHEDULE: dict[str, dict[str, object]] = {
     "governance-compact": {"task": "governance.compact", "schedule": 60.0, "options": {"expires": 60}},
     "governance-slos": {"task": "governance.record_slos", "schedule": 60.0, "options": {"expires": 60}},
     "governance-kpis": {"task": "governance.refresh_kpis", "schedule": 300.0, "options": {"expires": 300}},
+    "usecases-measure-gates": {"task": "usecases.measure_gates", "schedule": 20.0, "options": {"expires": 20}},
     "core-prune": {"task": "core.prune", "schedule": 3600.0},
 }

@@ -1,6 +1,8 @@
 """All settings in one flat file. docs/operations.md lists each variable that is read from the environment."""
 
 import secrets
+import sys
+import tempfile
 from pathlib import Path
 
 from portal.env import database_from_url, env_bool, env_int, env_list, env_str
@@ -8,10 +10,13 @@ from portal.env import database_from_url, env_bool, env_int, env_list, env_str
 BASE_DIR = Path(__file__).resolve().parent.parent
 APP_VERSION = "0.1.0"
 
-HOME_DIR = Path(env_str("PHASEGATE_HOME", str(BASE_DIR / ".demo"))).resolve()
+# The settings are read before any test file, so a test run is known by its runner; it never touches a real home.
+TESTING = env_bool("PHASEGATE_TESTING", "pytest" in sys.modules)
+HOME_DIR = Path(
+    env_str("PHASEGATE_HOME") or (tempfile.mkdtemp(prefix="phasegate-tests-") if TESTING else BASE_DIR / ".demo")
+).resolve()
 DEMO = env_bool("PHASEGATE_DEMO", False)
 DEBUG = env_bool("PHASEGATE_DEBUG", False)
-TESTING = env_bool("PHASEGATE_TESTING", False)
 
 
 def _secret_key() -> str:

@@ -49,12 +49,12 @@ ROLES: dict[str, Role] = {
         Role(
             "edge_architect",
             "Edge Integration Architect",
-            on={SITE: ("view", "change", "enrol", "operate", "stop"), USE_CASE: ("view", "rate")},
+            on={SITE: ("view", "change", "enrol", "operate", "stop", "sign"), USE_CASE: ("view", "rate")},
         ),
         Role(
             "data_steward",
             "Industrial Data Steward",
-            on={SITE: ("view", "change", "review"), USE_CASE: ("view", "rate")},
+            on={SITE: ("view", "change", "review", "sign"), USE_CASE: ("view", "rate")},
         ),
         Role(
             "safety_officer",
