@@ -71,5 +71,6 @@ for app in APPS:
 if _optional("portal.dashboard.urls", "urlpatterns") is not None:
     urlpatterns.append(path("", include("portal.dashboard.urls")))
 
+handler400 = "portal.core.fallbacks.bad_request"
 handler404 = "portal.core.fallbacks.not_found"
 handler500 = "portal.core.fallbacks.server_error"

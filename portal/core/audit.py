@@ -78,7 +78,7 @@ def record(
         object_type=f"{obj._meta.app_label}.{type(obj).__name__}",
         object_id=str(obj.pk),
         object_label=(label or str(obj))[:200],
-        changes=_plain(changes or {}),
+        changes=_plain({name: value for name, value in (changes or {}).items() if not name.endswith("_hash")}),
         request_id=door.request_id,
         **_refs(obj),
     )

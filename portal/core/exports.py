@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
 
 from portal.core.clock import rfc3339
 
+_NUMBER = re.compile(r"-?\d+(\.\d+)?\Z")
 _RISKY = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -28,6 +31,8 @@ def safe_cell(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     text = str(value)
+    if isinstance(value, Decimal) or _NUMBER.match(text):
+        return text
     return f"'{text}" if text.startswith(_RISKY) else text
 
 

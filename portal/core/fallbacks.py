@@ -1,7 +1,8 @@
-"""The last answers: 404 and 500, as a problem on the API doors and as a page elsewhere. Never a stack trace."""
+"""The last answers: 400, 404 and 500, as a problem on the API doors and as a page elsewhere. Never a stack trace."""
 
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -15,6 +16,16 @@ def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
         body = problem(404, "not_found", "There is nothing here that you may see.")
         return JsonResponse(body, status=404, content_type=PROBLEM)
     return render(request, "404.html", {"title": "Not found"}, status=404)
+
+
+def bad_request(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    """A request that is refused before any view: too large (413), or not well formed (400)."""
+    large = isinstance(exception, RequestDataTooBig)
+    status, code = (413, "too_large") if large else (400, "bad_request")
+    message = "What was sent is too large; nothing was saved." if large else "The request is not well formed."
+    if request.path.startswith(_DOORS):
+        return JsonResponse(problem(status, code, message), status=status, content_type=PROBLEM)
+    return render(request, "refused.html", {"title": "That was refused", "message": message}, status=status)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -81,6 +81,11 @@ def _send(task: str, job_id: str) -> None:
         log.warning("job.broker_away", job=job_id, error=str(error))
 
 
+def _held(job: Job) -> Any:
+    """The job's row while this attempt still holds it; a worker that was given up for dead holds nothing any more."""
+    return Job.objects.filter(pk=job.pk, state=JobState.RUNNING, attempts=job.attempts)
+
+
 class Running:
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -90,7 +95,7 @@ class Running:
         values: dict[str, Any] = {"step": text[:200], "heartbeat_at": wall_now()}
         if progress is not None:
             values["progress"] = min(1.0, max(0.0, progress))
-        if Job.objects.filter(pk=self.job.pk, state=JobState.RUNNING).update(**values) != 1:
+        if _held(self.job).update(**values) != 1:
             raise JobCancelled
         self.job.step = text
 
@@ -131,7 +136,7 @@ def running(job_id: str | UUID) -> Iterator[Running | None]:
 
 
 def _finish(job: Job, state: str, error: dict[str, Any] | None = None) -> None:
-    Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(
+    ended = _held(job).update(
         state=state,
         finished_at=wall_now(),
         error=error,
@@ -139,7 +144,7 @@ def _finish(job: Job, state: str, error: dict[str, Any] | None = None) -> None:
         version=F("version") + 1,
         **({"progress": 1.0} if state == JobState.SUCCEEDED else {}),
     )
-    if job.created_by_id:
+    if ended and job.created_by_id:
         word = {JobState.SUCCEEDED: "is ready", JobState.FAILED: "failed"}[JobState(state)]
         notify(user_ids=[job.created_by_id], kind="job", text=f"{job.title} {word}", dedupe_key=f"job:{job.pk}:{state}")
 

@@ -67,7 +67,7 @@ def register_model(
 
 def search(user: Any, text: str, limit: int = 8) -> list[tuple[SearchKind, list[Hit]]]:
     """Hits by kind, kinds without a hit left out. Fewer than two letters find nothing."""
-    text = text.strip()
+    text = text.replace("\0", "").strip()
     if len(text) < 2:
         return []
     found = [(kind, kind.find(user, text, limit)) for kind in sorted(_kinds.values(), key=lambda k: (k.order, k.label))]

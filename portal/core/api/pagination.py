@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rest_framework.exceptions import ValidationError
+from django.core.exceptions import ValidationError as BadValue
+from django.db import DataError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
@@ -33,6 +35,19 @@ class Cursor(CursorPagination):
         if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= self.max_page_size:
             raise ValidationError({"page_size": f"A whole number from 1 to {self.max_page_size}."})
         return int(raw)
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        """One page; a cursor that somebody made up is 400 like any other wrong parameter."""
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (BadValue, DataError, ValueError) as error:
+            raise ValidationError({"cursor": "This is not a cursor of this list."}) from error
+
+    def decode_cursor(self, request: Request) -> Any:
+        try:
+            return super().decode_cursor(request)
+        except NotFound as error:
+            raise ValidationError({"cursor": "This is not a cursor of this list."}) from error
 
     def _get_position_from_instance(self, instance: Any, ordering: Any) -> str:
         name = ordering[0].lstrip("-")

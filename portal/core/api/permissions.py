@@ -16,7 +16,7 @@ class SignedInWithScope(BasePermission):
         if not (request.user and request.user.is_authenticated):
             return False
         if isinstance(request.auth, ApiToken):
-            app = type(view).__module__.split(".")[0]
+            app = type(view).__module__.removeprefix("portal.").split(".")[0]
             kind = "read" if request.method in SAFE_METHODS else "write"
             scopes = set(request.auth.scopes)
             if not scopes & {kind, "write", f"{app}:{kind}", f"{app}:write"}:

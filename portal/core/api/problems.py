@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -65,6 +65,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
             headers["Retry-After"] = str(error.extra["retry_after"])
     elif isinstance(error, Http404):
         body = problem(404, "not_found", "There is nothing here that you may see.")
+    elif isinstance(error, RequestDataTooBig):
+        body = problem(413, "too_large", "The body is too large.")
     elif isinstance(error, PermissionDenied):
         body = problem(403, "not_allowed", "That is not allowed.")
     elif isinstance(error, exceptions.APIException):

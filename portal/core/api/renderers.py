@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.db.models import Model
 from django.utils.functional import Promise
 from rest_framework.exceptions import ParseError
@@ -15,6 +16,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
 from portal.core.clock import rfc3339
+from portal.core.errors import DomainError
 
 
 def _default(value: Any) -> Any:
@@ -63,7 +65,11 @@ class OrjsonParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        raw = stream.read(limit + 1)
+        if len(raw) > limit:
+            raise DomainError("too_large", f"A body has at most {limit // 2**20} MiB.", status=413)
         try:
-            return orjson.loads(stream.read())
+            return orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise ParseError(f"The body is not valid JSON: {error}.") from error
