@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import django_filters
+from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from devices.filters import contains, permitted_choices
@@ -48,6 +49,11 @@ def since(path: str, label: str) -> django_filters.IsoDateTimeFilter:
 
 def until(path: str, label: str) -> django_filters.IsoDateTimeFilter:
     return django_filters.IsoDateTimeFilter(field_name=path, lookup_expr="lte", label=label)
+
+
+def yes_no(label: str) -> django_filters.BooleanFilter:
+    choices_shown = [("", _("Any")), ("true", _("Yes")), ("false", _("No"))]
+    return django_filters.BooleanFilter(label=label, widget=forms.Select(choices=choices_shown))
 
 
 class ModelFilter(django_filters.FilterSet):
@@ -119,7 +125,7 @@ class CheckFilter(django_filters.FilterSet):
     adoption = adoption("stage__pipeline__adoption")
     pipeline = pipeline("stage__pipeline")
     kind = django_filters.ChoiceFilter(choices=choices.CheckKind.choices, label=_("Kind"))
-    enabled = django_filters.BooleanFilter(label=_("Switched on"))
+    enabled = yes_no(_("Switched on"))
 
     class Meta:
         model = Check
@@ -154,8 +160,8 @@ class DriftReportFilter(django_filters.FilterSet):
     adoption = adoption("pipeline__adoption")
     pipeline = pipeline()
     kind = django_filters.ChoiceFilter(choices=choices.DriftKind.choices, label=_("Kind"))
-    drifted = django_filters.BooleanFilter(label=_("Differs"))
-    measured = django_filters.BooleanFilter(label=_("Measured"))
+    drifted = yes_no(_("Differs"))
+    measured = yes_no(_("Measured"))
     plant_from = since("plant_to", _("Plant time from"))
     plant_to = until("plant_from", _("Plant time to"))
 
@@ -195,7 +201,7 @@ class IncidentFilter(django_filters.FilterSet):
     site = site("adoption__site")
     adoption = adoption()
     pipeline = pipeline()
-    fast_forwarded = django_filters.BooleanFilter(label=_("While history was replayed at speed"))
+    fast_forwarded = yes_no(_("While history was replayed at speed"))
     opened_from = since("opened_at", _("Opened from (wall time)"))
     opened_to = until("opened_at", _("Opened to (wall time)"))
     search = contains("title", "cause")

@@ -45,7 +45,7 @@ def _ledgers(slos: Sequence[Slo], now: datetime) -> dict[UUID, tuple[Ledger, int
             rows[slo_id].append((at.timestamp(), good, bad))
         sources: dict[UUID, set[UUID]] = defaultdict(set)
         mine = {slo.adoption_id: slo.pk for slo in uptime}
-        gateways = Device.objects.filter(device_type__kind=DeviceKind.GATEWAY)
+        gateways = Device.objects.filter(device_type__kind=DeviceKind.GATEWAY).order_by()
         pairs = gateways.filter(adoptions__in=list(mine)).values_list("adoptions", "pk")
         behind = gateways.filter(behind__adoptions__in=list(mine)).values_list("behind__adoptions", "pk")
         for adoption_id, device_id in pairs.union(behind):

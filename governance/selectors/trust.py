@@ -58,6 +58,8 @@ def freshness(pipeline: Any) -> Freshness:
         return Freshness("ok", _("Replay finished"), at)
     age = max(timedelta(0), plant_now(site) - at)
     late = age.total_seconds() > LATE_PERIODS * pipeline.expected_period_s
+    if age.total_seconds() <= pipeline.expected_period_s:
+        return Freshness("ok", _("Up to date"), at)
     words = {"age": duration(age.total_seconds())}
     return Freshness("late" if late else "ok", _("%(age)s behind (plant time)") % words, at)
 

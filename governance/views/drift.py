@@ -16,11 +16,11 @@ from governance.models import DriftReport, Pipeline
 from governance.selectors import drift as reads
 from governance.selectors.trust import drift_state
 from governance.tables import DriftTable
-from governance.views.live import json_answer, link
+from governance.views.live import json_answer, link, plant_fact
 from governance.words import drift_sentence
 from portal.core.access import get_permitted
 from portal.core.pages import DetailPage, ListPage, Page
-from portal.core.templatetags.phasegate import plant, quantity
+from portal.core.templatetags.phasegate import quantity
 
 
 class DriftList(ListPage):
@@ -30,6 +30,7 @@ class DriftList(ListPage):
     filterset_class = DriftPageFilter
     site_path = "pipeline__adoption__site_id"
     template = "governance/drift.html"
+    page_size = 20
     empty = _l("No window of rows is full yet. The first comparison comes when one is.")
 
     def get_queryset(self) -> Any:
@@ -83,8 +84,8 @@ class DriftReportPage(DetailPage):
             (_("Stage"), obj.stage.name),
             (_("Kind"), obj.get_kind_display()),
             (_("Rows"), f"{obj.rows:,}"),
-            (_("From"), plant(obj.plant_from)),
-            (_("To (plant time)"), plant(obj.plant_to)),
+            (_("From"), plant_fact(obj.plant_from)),
+            (_("To"), plant_fact(obj.plant_to)),
             (_("Measured"), quantity(obj.value)),
             (_("Limit"), quantity(obj.limit)),
             (_("Newest batch"), link(obj.batch)),

@@ -17,7 +17,7 @@ from governance.models import Incident, Retraining
 from governance.selectors import incidents as reads
 from governance.services import incidents as services
 from governance.tables import IncidentTable
-from governance.views.live import answer, fragment, json_answer, link
+from governance.views.live import answer, fragment, json_answer, link, plant_fact
 from portal.core import audit
 from portal.core.access import get_permitted
 from portal.core.pages import ActionPage, DetailPage, ListPage, Page
@@ -88,8 +88,10 @@ class IncidentPage(DetailPage):
         return [(_("Incidents"), reverse("governance:incidents")), (_("Incident"), "")]
 
     def context(self, obj: Any) -> dict[str, Any]:
-        part = fragment(self.request, "governance/_incident_live.html", story_context(self.request.user, obj))
+        told = story_context(self.request.user, obj)
+        part = fragment(self.request, "governance/_incident_live.html", told)
         return {
+            "finding": told["story"].finding,
             "object": obj,
             "title": obj.title,
             "subtitle": f"{obj.adoption.use_case} · {obj.adoption.site}",
@@ -175,8 +177,8 @@ class RetrainingPage(DetailPage):
             (_("Pipeline"), link(obj.pipeline)),
             (_("Incident"), link(obj.incident)),
             (_("Labelled rows"), f"{obj.train_rows:,}"),
-            (_("From (plant time)"), f"{obj.train_from:%Y-%m-%d %H:%M}"),
-            (_("To (plant time)"), f"{obj.train_to:%Y-%m-%d %H:%M}"),
+            (_("From"), plant_fact(obj.train_from)),
+            (_("To"), plant_fact(obj.train_to)),
             (_("Took (wall time)"), duration(took) if took is not None else ""),
             (_("Incumbent"), link(obj.incumbent)),
             (_("Challenger"), link(obj.challenger)),

@@ -8,8 +8,10 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
 
 from portal.core.api.renderers import dumps
+from portal.core.templatetags.phasegate import plant
 
 
 def etag_of(body: bytes) -> str:
@@ -43,3 +45,18 @@ def link(obj: Any, label: Any = None) -> Any:
     if obj is None:
         return ""
     return format_html('<a href="{}">{}</a>', obj.get_absolute_url(), obj if label is None else label)
+
+
+def plant_fact(moment: Any) -> Any:
+    """A moment of plant time that says so beside it."""
+    if moment is None:
+        return ""
+    return format_html('{} <span class="pg-quiet pg-small">{}</span>', plant(moment), _("plant time"))
+
+
+def wall_fact(moment: Any) -> Any:
+    if moment is None:
+        return ""
+    return format_html(
+        '{} <span class="pg-quiet pg-small">{}</span>', f"{moment:%Y-%m-%d %H:%M:%S} UTC", _("wall time")
+    )

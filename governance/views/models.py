@@ -19,7 +19,7 @@ from governance.recipes import RECIPES
 from governance.selectors import models as reads
 from governance.services import versions as services
 from governance.tables import ModelTable, VersionTable
-from governance.views.live import link
+from governance.views.live import link, plant_fact, wall_fact
 from portal.core import signing
 from portal.core.access import get_permitted
 from portal.core.clock import wall_now
@@ -129,13 +129,13 @@ class VersionPage(DetailPage):
     def facts(self, obj: Any) -> list[tuple[str, Any]]:
         return [
             (_("Model"), link(obj.model)),
-            (_("Trained (wall time)"), f"{obj.trained_at:%Y-%m-%d %H:%M:%S} UTC"),
+            (_("Trained"), wall_fact(obj.trained_at)),
             (_("Training rows"), f"{obj.training_rows:,}"),
-            (_("From (plant time)"), f"{obj.trained_from:%Y-%m-%d %H:%M}" if obj.trained_from else ""),
-            (_("To (plant time)"), f"{obj.trained_to:%Y-%m-%d %H:%M}" if obj.trained_to else ""),
+            (_("Rows from"), plant_fact(obj.trained_from)),
+            (_("Rows to"), plant_fact(obj.trained_to)),
             (_("File"), f"{obj.size_bytes / 1024:,.1f} KiB"),
             (_("Memory"), f"{obj.memory_kb:,} KiB" if obj.memory_kb else ""),
-            (_("Time for a row (99 of 100)"), f"{obj.latency_us:,.0f} µs" if obj.latency_us else ""),
+            (_("Time a row"), f"{obj.latency_us:,.0f} µs" if obj.latency_us else ""),
             (_("Predecessor"), link(obj.predecessor)),
             (_("Registry version"), obj.registry_version),
             (_("MLflow run"), obj.registry_run_id),

@@ -16,11 +16,11 @@ from governance.models import Batch, Check, CheckResult, Pipeline
 from governance.selectors import pipelines as reads
 from governance.selectors import trust
 from governance.tables import BatchTable, CheckResultTable, CheckTable, PipelineTable
-from governance.views.live import json_answer, link
+from governance.views.live import json_answer, link, plant_fact, wall_fact
 from portal.core.access import get_permitted
 from portal.core.pages import DetailPage, ListPage, Page, UpdatePage
 from portal.core.records import entity_update
-from portal.core.templatetags.phasegate import duration, plant
+from portal.core.templatetags.phasegate import duration
 
 NEWEST = 12
 RESULTS = 60
@@ -59,11 +59,11 @@ class PipelinePage(DetailPage):
             (_("Adoption"), link(obj.adoption)),
             (_("Model"), link(obj.model)),
             (_("Stream"), obj.stream),
-            (_("One row every"), f"{duration(obj.expected_period_s)} ({_('plant time')})"),
+            (_("A row every"), f"{duration(obj.expected_period_s)} ({_('plant time')})"),
             (_("Data owner"), obj.owner),
-            (_("Reference from (plant time)"), str(obj.reference.get("from", ""))[:10]),
-            (_("Reference to (plant time)"), str(obj.reference.get("to", ""))[:10]),
-            (_("Limits set out-of-fold on"), _rows(obj.reference.get("out_of_fold_rows"))),
+            (_("Reference from"), str(obj.reference.get("from", ""))[:10]),
+            (_("to (plant time)"), str(obj.reference.get("to", ""))[:10]),
+            (_("Limits set on"), _rows(obj.reference.get("out_of_fold_rows"))),
         ]
 
     def more(self, obj: Any) -> dict[str, Any]:
@@ -135,10 +135,10 @@ class BatchPage(DetailPage):
             (_("Pipeline"), link(obj.pipeline)),
             (_("Stage"), obj.stage.name),
             (_("Rows"), f"{obj.rows:,}"),
-            (_("Rows refused by the gateway"), obj.rows_refused),
-            (_("From"), plant(obj.plant_from)),
-            (_("To (plant time)"), plant(obj.plant_to)),
-            (_("Received (wall time)"), f"{obj.received_at:%Y-%m-%d %H:%M:%S} UTC"),
+            (_("Refused"), obj.rows_refused),
+            (_("From"), plant_fact(obj.plant_from)),
+            (_("To"), plant_fact(obj.plant_to)),
+            (_("Received"), wall_fact(obj.received_at)),
             (_("Gateway"), link(obj.gateway)),
             (_("Message"), f"{obj.inbox.stream} {obj.inbox.sequence}" if obj.inbox else ""),
             (_("Model version"), link(obj.model_version)),
@@ -205,7 +205,7 @@ class CheckPage(DetailPage):
             (_("Pipeline"), link(obj.stage.pipeline)),
             (_("Stage"), obj.stage.name),
             (_("Kind"), obj.get_kind_display()),
-            (_("Tolerated bad rows"), f"{100 * obj.max_failed_share:g} %"),
+            (_("Tolerated"), f"{100 * obj.max_failed_share:g} %"),
             (_("Switched on"), _("yes") if obj.enabled else _("no")),
             *((name.replace("_", " "), value) for name, value in obj.config.items() if not isinstance(value, dict)),
         ]
