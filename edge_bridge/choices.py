@@ -41,3 +41,18 @@ class ConnectionKind(TextChoices):
     REGISTRY = "registry", _("Model registry (MLflow)")
     LAKE = "lake", _("Data lake")
     BROKER = "broker", _("Task broker")
+
+
+# How a state looks: the words of components/status.html.
+TONES: dict[str, str] = {
+    "wanted": "pending",
+    "waiting": "pending",
+    "replaced": "not_applicable",
+    "rolled_back": "failed",
+    "soaking": "watch",
+    "unreached": "failed",
+}
+
+
+def tone(state: str) -> str:
+    return TONES.get(state, state)

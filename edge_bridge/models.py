@@ -52,6 +52,10 @@ class Installation(Entity):
     def __str__(self) -> str:
         return f"{self.version_of_model} on {self.device}"
 
+    @property
+    def tone(self) -> str:
+        return choices.tone(self.state)
+
     def get_absolute_url(self) -> str:
         return f"{self.device.get_absolute_url()}#installations"
 
@@ -83,6 +87,10 @@ class Rollout(Entity):
     def __str__(self) -> str:
         return f"Rollout of {self.version_of_model}"
 
+    @property
+    def tone(self) -> str:
+        return choices.tone(self.state)
+
     def get_absolute_url(self) -> str:
         return reverse("edge_bridge:rollout", args=[self.pk])
 
@@ -108,6 +116,10 @@ class Wave(Entity):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def tone(self) -> str:
+        return choices.tone(self.state)
+
 
 class WaveTarget(Entity):
     wave = models.ForeignKey(Wave, on_delete=models.CASCADE, related_name="targets")
@@ -123,6 +135,10 @@ class WaveTarget(Entity):
 
     def __str__(self) -> str:
         return f"{self.device}: {self.state}"
+
+    @property
+    def tone(self) -> str:
+        return choices.tone(self.state)
 
 
 class GatewayState(models.Model):

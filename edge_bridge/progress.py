@@ -159,7 +159,7 @@ def _canary(rollout: Rollout, wave: Wave, figures: list[Comparison] | None) -> N
         wave.state = WaveState.SOAKING
         Rollout.objects.filter(pk=rollout.pk).update(state=RolloutState.SOAKING, **touch(now))
         rollout.state = RolloutState.SOAKING
-        audit.record(actor=None, action="rollout.soak", obj=rollout, changes={"canary": row.device_id})
+        audit.record(actor=None, action="rollout.soak", obj=rollout, changes={"canary": str(row.device)})
         _tell(rollout, "canary", f"Canary: version {rollout.version_of_model.number} runs on {row.device}")
     if rollout.previous is None:
         _wave_passed(rollout, wave, {"text": "Nothing ran before: there is nothing to compare with."})

@@ -145,7 +145,16 @@ def rollout_start(
         "basis": basis,
         "devices": decided,
     }
-    audit.record(actor=actor, action="rollout.start", obj=rollout, changes={"version": version, "devices": decided})
+    audit.record(
+        actor=actor,
+        action="rollout.start",
+        obj=rollout,
+        changes={
+            "version": str(version),
+            "included": ", ".join(device.name for device in included),
+            "left_out": "; ".join(f"{v['name']}: {', '.join(v['reasons'])}" for v in decided if not v["included"]),
+        },
+    )
     if fast_forward:
         _fast_forward(rollout, included or devices, record, now)
         return rollout

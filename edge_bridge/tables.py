@@ -12,6 +12,19 @@ from edge_bridge import choices
 from edge_bridge.models import Installation, Rollout
 
 
+class ToneColumn(StatusColumn):
+    """A state in the look that ``choices.tone`` gives it."""
+
+    def __init__(self, source: Any = None, **kwargs: Any) -> None:
+        super().__init__(source, **kwargs)
+        self.template_code = '{% include "components/status.html" with state=tone label=label only %}'
+
+    def render(self, record: Any, table: Any, value: Any, bound_column: Any, **kwargs: Any) -> Any:
+        label = self._choices.get(value, value)
+        self.extra_context = {"label": label, "tone": choices.tone(value)}
+        return tables.TemplateColumn.render(self, record, table, value, bound_column, **kwargs)
+
+
 class RolloutTable(tables.Table):
     version_of_model = tables.Column(
         linkify=lambda record: record.get_absolute_url(),
@@ -19,7 +32,7 @@ class RolloutTable(tables.Table):
         order_by=("version_of_model__model__name", "version_of_model__number"),
     )
     adoption = tables.Column(verbose_name=_("Adoption"), order_by=("adoption__use_case__title",))
-    state = StatusColumn(choices.RolloutState, verbose_name=_("State"))
+    state = ToneColumn(choices.RolloutState, verbose_name=_("State"))
     previous = tables.Column(
         accessor="previous__number", verbose_name=_("Instead of"), default="–", attrs={"td": {"class": "pg-num"}}
     )
@@ -45,7 +58,7 @@ class InstallationTable(tables.Table):
     )
     device = tables.Column(verbose_name=_("Gateway"), order_by=("device__name",))
     site = tables.Column(accessor="device__site__name", verbose_name=_("Site"))
-    state = StatusColumn(choices.InstallationState, verbose_name=_("State"))
+    state = ToneColumn(choices.InstallationState, verbose_name=_("State"))
     fallback = tables.Column(verbose_name=_("When stopped"))
     wanted_at = TimeColumn(verbose_name=_("Wanted"))
     active_at = TimeColumn(verbose_name=_("Active since"))

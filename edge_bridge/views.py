@@ -134,7 +134,7 @@ class RolloutPage(DetailPage):
         return {
             "live_url": reverse("edge_bridge:rollout-live", args=[obj.pk]),
             "live_etag": rollout_etag(obj),
-            "state": {"state": obj.state, "label": obj.get_state_display()},
+            "state": {"state": obj.tone, "label": obj.get_state_display()},
         } | live_context(obj)
 
 
