@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import django_filters as filters
+from django.forms import HiddenInput
 from django.utils.translation import gettext_lazy as _
 
 from marketplace import models
-from usecases.models import UseCase
 
 
-def _seen(model: Any, **extra: Any) -> Any:
-    """A choice among the related rows this person may see."""
-
-    def rows(request: Any) -> Any:
-        return model.objects.permitted(request.user) if request is not None else model.objects.none()
-
-    choose: Callable[[Any], Any] = rows
-    return filters.ModelChoiceFilter(queryset=choose, **extra)
+def _of(field: str) -> Any:
+    """Rows of one parent, by its id. The page carries it in the address; it is no box to type in."""
+    return filters.UUIDFilter(field_name=field, widget=HiddenInput)
 
 
 class ServiceFilter(filters.FilterSet):
     q = filters.CharFilter(field_name="name", lookup_expr="icontains", label=_("Name contains"))
-    use_case = _seen(UseCase, label=_("Use case"))
+    use_case = _of("use_case_id")
 
     class Meta:
         model = models.Service
@@ -32,7 +26,7 @@ class ServiceFilter(filters.FilterSet):
 
 
 class PlanFilter(filters.FilterSet):
-    service = _seen(models.Service)
+    service = _of("service_id")
 
     class Meta:
         model = models.Plan
@@ -41,7 +35,7 @@ class PlanFilter(filters.FilterSet):
 
 class SubscriptionFilter(filters.FilterSet):
     q = filters.CharFilter(field_name="customer", lookup_expr="icontains", label=_("Customer contains"))
-    service = _seen(models.Service)
+    service = _of("service_id")
 
     class Meta:
         model = models.Subscription
@@ -49,7 +43,7 @@ class SubscriptionFilter(filters.FilterSet):
 
 
 class ClientKeyFilter(filters.FilterSet):
-    subscription = _seen(models.Subscription)
+    subscription = _of("subscription_id")
 
     class Meta:
         model = models.ClientKey
@@ -57,7 +51,7 @@ class ClientKeyFilter(filters.FilterSet):
 
 
 class UsageEventFilter(filters.FilterSet):
-    subscription = _seen(models.Subscription, label=_("Subscription"))
+    subscription = _of("subscription_id")
     time_from = filters.IsoDateTimeFilter(field_name="time", lookup_expr="gte", label=_("From (UTC)"))
     time_to = filters.IsoDateTimeFilter(field_name="time", lookup_expr="lt", label=_("Before (UTC)"))
 
@@ -67,7 +61,7 @@ class UsageEventFilter(filters.FilterSet):
 
 
 class InvoiceFilter(filters.FilterSet):
-    subscription = _seen(models.Subscription, label=_("Subscription"))
+    subscription = _of("subscription_id")
     period = filters.CharFilter(field_name="period", label=_("Month (2026-05)"))
 
     class Meta:

@@ -47,8 +47,26 @@ def catalogue(user: Any) -> QuerySet[Service]:
     return rows.annotate(on_watch=Exists(reopened))
 
 
+def with_rights(rows: QuerySet[Service], user: Any) -> QuerySet[Service]:
+    """Each service with ``may_change`` and ``may_use`` of this person, in the same query."""
+    return rows.annotate(
+        may_change=Exists(Service.objects.permitted(user, "change").filter(pk=OuterRef("pk"))),
+        may_use=Exists(Service.objects.permitted(user, "use").filter(pk=OuterRef("pk"))),
+    )
+
+
 def subscriptions_of(user: Any) -> QuerySet[Subscription]:
     return Subscription.objects.permitted(user).select_related("service", "plan", "owner")
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day of wall time (UTC): calls, rows scored, rows refused."""
+
+    day: date
+    calls: int
+    units: int
+    refused: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +79,7 @@ class Usage:
     units: int
     refused: int
     amount_minor: int
-    days: tuple[tuple[date, int], ...]
+    days: tuple[Day, ...]
 
     @property
     def share(self) -> float:
@@ -74,19 +92,19 @@ def month_start(now: datetime) -> datetime:
 
 
 def usage_of(subscription: Subscription, now: datetime) -> Usage:
+    """One query: the last 31 days hold the whole of the present month."""
     start = month_start(now)
-    events = UsageEvent.objects.filter(subscription=subscription)
-    month = events.filter(time__gte=start).aggregate(
-        calls=Count("pk"), units=Sum("units", default=0), refused=Sum("rows_refused", default=0)
-    )
+    days = per_day(UsageEvent.objects.filter(subscription=subscription), now)
+    month = [day for day in days if day.day >= start.date()]
+    units = sum(day.units for day in month)
     return Usage(
         subscription,
         limits_of(subscription, now),
-        month["calls"],
-        month["units"],
-        month["refused"],
-        amount_so_far(subscription.plan, month["units"], start),
-        tuple(per_day(events, now)),
+        sum(day.calls for day in month),
+        units,
+        sum(day.refused for day in month),
+        amount_so_far(subscription.plan, units, start),
+        tuple(days),
     )
 
 
@@ -97,28 +115,29 @@ def amount_so_far(plan: Plan, units: int, start: datetime) -> int:
     return billing.draw_up(terms, billing.Period.month_of(start), events).total
 
 
-def per_day(events: QuerySet[UsageEvent], now: datetime) -> list[tuple[date, int]]:
-    """Rows scored on each of the last 31 days (UTC), days without any as 0."""
+def per_day(events: QuerySet[UsageEvent], now: datetime) -> list[Day]:
+    """The last 31 days (UTC), days without a call as zeros."""
     today = now.astimezone(UTC).date()
     first = today - timedelta(days=DAYS - 1)
     since = datetime(first.year, first.month, first.day, tzinfo=UTC)
-    found = dict(
+    rows = (
         events.filter(time__gte=since)
-        .annotate(day=TruncDate("time", tzinfo=UTC))
-        .values("day")
-        .annotate(units=Sum("units"))
-        .values_list("day", "units")
-        .order_by("day")
+        .annotate(on=TruncDate("time", tzinfo=UTC))
+        .values("on")
+        .annotate(calls=Count("pk"), rows=Sum("units"), refused=Sum("rows_refused"))
+        .order_by("on")
     )
-    return [(first + timedelta(days=n), found.get(first + timedelta(days=n), 0)) for n in range(DAYS)]
+    found = {row["on"]: Day(row["on"], row["calls"], row["rows"], row["refused"]) for row in rows}
+    days = [first + timedelta(days=n) for n in range(DAYS)]
+    return [found.get(day) or Day(day, 0, 0, 0) for day in days]
 
 
 def usage_figure(usage: Usage) -> dict[str, Any]:
     bars = {
         "type": "bar",
         "name": "rows scored",
-        "x": [day.isoformat() for day, _ in usage.days],
-        "y": [units for _, units in usage.days],
+        "x": [day.day.isoformat() for day in usage.days],
+        "y": [day.units for day in usage.days],
         "meta": {"role": "primary"},
         "hovertemplate": "%{x}: %{y} rows",
     }

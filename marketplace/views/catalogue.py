@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 from django.conf import settings
+from django.db.models import OuterRef, Subquery
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from governance.choices import VersionState
+from governance.models import ModelVersion
 from marketplace import selectors, services
 from marketplace.choices import ServiceState, SubscriptionState
-from marketplace.contract import MAX_ROWS, live_version
+from marketplace.contract import MAX_ROWS
 from marketplace.filters import ServiceFilter
 from marketplace.forms import PartnerForm, PlanForm, ServiceEditForm, ServiceForm, SubscribeForm
 from marketplace.models import Plan, Service, Subscription
@@ -95,9 +98,9 @@ class ServicePage(DetailPage):
     template = "marketplace/service.html"
 
     def get_queryset(self) -> Any:
-        visible = selectors.catalogue(self.request.user).values("pk")
-        rows = Service.objects.select_related("use_case", "model").prefetch_related("plans")
-        return rows.filter(pk__in=visible)
+        live = ModelVersion.objects.filter(model=OuterRef("model"), state=VersionState.LIVE).order_by("-number")
+        rows = selectors.with_rights(selectors.catalogue(self.request.user), self.request.user)
+        return rows.annotate(live_number=Subquery(live.values("number")[:1]))
 
     def facts(self, obj: Service) -> list[tuple[str, Any]]:
         base = f"{settings.PUBLIC_URL.rstrip('/')}/services/{obj.code}/v1"
@@ -112,8 +115,8 @@ class ServicePage(DetailPage):
 
     def more(self, obj: Service) -> dict[str, Any]:
         user = self.request.user
-        changes, uses = self.may(obj, "change"), self.may(obj, "use")
-        watch = selectors.watch_reasons([obj]).get(obj.pk, [])
+        changes, uses = obj.may_change, obj.may_use
+        watch = selectors.watch_reasons([obj]).get(obj.pk, []) if obj.on_watch else []
         subscriptions = list(selectors.subscriptions_of(user).filter(service=obj).order_by("-created_at")[:50])
         row = obj.openapi.get("components", {}).get("schemas", {}).get("Row", {}).get("properties", {})
         state = "watch" if watch else obj.state
@@ -122,7 +125,6 @@ class ServicePage(DetailPage):
             "subtitle": obj.summary,
             "state": {"state": state, "label": _("Published, watch") if watch else obj.get_state_display()},
             "watch": watch,
-            "version": live_version(obj.model),
             "inputs": [
                 (name, schema["description"], schema["x-unit"], schema["x-valid-range"]) for name, schema in row.items()
             ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -12,10 +13,10 @@ from marketplace import selectors, services
 from marketplace.choices import SubscriptionState
 from marketplace.filters import UsageEventFilter
 from marketplace.forms import KeyForm
-from marketplace.models import ClientKey, Subscription, UsageEvent
+from marketplace.models import ClientKey, Service, Subscription, UsageEvent
 from marketplace.tables import UsageEventTable
 from marketplace.views.common import ConfirmPage
-from portal.core.access import get_permitted
+from portal.core.access import get_permitted, require
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError
 from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage, add_errors
@@ -78,7 +79,11 @@ class SubscriptionPage(DetailPage):
     template = "marketplace/subscription.html"
 
     def get_queryset(self) -> Any:
-        return Subscription.objects.select_related("service", "plan", "owner")
+        user = self.request.user
+        return Subscription.objects.select_related("service", "plan", "owner").annotate(
+            may_change=Exists(Subscription.objects.permitted(user, "change").filter(pk=OuterRef("pk"))),
+            may_sell=Exists(Service.objects.permitted(user, "change").filter(pk=OuterRef("service"))),
+        )
 
     def facts(self, obj: Subscription) -> list[tuple[str, Any]]:
         return [
@@ -92,7 +97,6 @@ class SubscriptionPage(DetailPage):
 
     def more(self, obj: Subscription) -> dict[str, Any]:
         usage = selectors.usage_of(obj, wall_now())
-        changes = self.may(obj, "change")
         return {
             "breadcrumbs": [(_("Usage"), reverse("marketplace:usage")), (str(obj), "")],
             "state": {"state": obj.state, "label": obj.get_state_display()},
@@ -100,9 +104,8 @@ class SubscriptionPage(DetailPage):
             "figure": selectors.usage_figure(usage),
             "month": selectors.month_start(wall_now()),
             "keys": list(obj.keys.all()[:50]),
-            "invoices": list(obj.invoices.all()[:24]),
-            "can_change": changes,
-            "actions": _actions(obj, changes, self.may(obj.service, "change")),
+            "can_change": obj.may_change,
+            "actions": _actions(obj, obj.may_change, obj.may_sell),
         }
 
 
@@ -111,6 +114,8 @@ def _actions(obj: Subscription, changes: bool, sells: bool) -> list[dict[str, An
         return reverse(f"marketplace:{name}", args=[obj.pk])
 
     rows: list[dict[str, Any]] = [{"label": _("Invoice so far"), "url": url("preview"), "icon": "invoice"}]
+    if not obj.internal:
+        rows.append({"label": _("Invoices"), "url": f"{reverse('marketplace:invoices')}?subscription={obj.pk}"})
     if sells and not obj.internal:
         rows.append({"label": _("Draw up an invoice"), "url": url("invoice-draft")})
     if obj.state == SubscriptionState.ACTIVE and sells:
@@ -188,8 +193,6 @@ class _ServiceSide(ActionPage):
     model = Subscription
 
     def act(self, obj: Any) -> None:
-        from portal.core.access import require
-
         require(obj.service, self.request.user, "change")
         self.perform(obj)
 

@@ -232,6 +232,5 @@ def test_pages_need_few_queries(shop: Any, call: Any, as_user: Any, django_asser
             ("invoices", ()),
         ]:
             page.get(address(name, *args))
-            with django_assert_max_num_queries(18) as found:
+            with django_assert_max_num_queries(12):
                 assert page.get(address(name, *args)).status_code == 200
-            print(person, name, len(found))
