@@ -274,3 +274,12 @@ def test_search_and_switcher_know_the_registry(plant):
     assert not dict(search.search(plant.stranger, "gateway one"))
     assert search.search(plant.ot_engineer, "AT")
     assert [site["name"] for site in navigation.sites_of(plant.stranger)] == [plant.away.name]
+
+
+def test_panels_of_higher_apps_come_after_the_page(plant, as_user, htmx):
+    client = as_user(plant.ot_engineer)
+    for name, pk in (("device-panels", plant.gateway.pk), ("site-panels", plant.home.pk)):
+        assert "<html" in client.get(url(name, pk)).content.decode()
+        assert "<html" not in client.get(url(name, pk), **htmx).content.decode()
+        assert as_user(plant.stranger).get(url(name, pk)).status_code == 404
+        client = as_user(plant.ot_engineer)
