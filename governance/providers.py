@@ -6,8 +6,17 @@ from datetime import timedelta
 
 from django.urls import reverse
 
-from governance.choices import AlertState, CheckState, IncidentState, Quantisation, SloKind, StageKind, VersionState
-from governance.models import Alert, Batch, Check, CheckResult, Incident, ModelVersion, Pipeline, Slo
+from governance.choices import (
+    AlertState,
+    CheckState,
+    IncidentState,
+    Quantisation,
+    RetrainingState,
+    SloKind,
+    StageKind,
+    VersionState,
+)
+from governance.models import Alert, Batch, Check, CheckResult, Incident, ModelVersion, Pipeline, Retraining, Slo
 from governance.services.slos import slo_status
 from usecases.choices import Comparator
 from usecases.evidence import CriterionSpec, Measurement, Subject, register
@@ -110,7 +119,7 @@ def checks_green(subject: Subject) -> Measurement:
 
 
 def drift_handled(subject: Subject) -> Measurement:
-    """Open drift alerts for which no repaired version is live yet. Zero is the aim."""
+    """Open drift alerts whose newest retraining is not live on the machines (or that have none). Zero is the aim."""
     pipelines = _pipelines(subject)
     if not pipelines:
         return Measurement.missing("No pipeline is set up for this adoption.")
@@ -119,14 +128,24 @@ def drift_handled(subject: Subject) -> Measurement:
         .select_related("incident", "pipeline")
         .order_by("opened_at")
     )
-    unhandled = [a for a in alerts if a.incident is None or a.incident.live_at is None]
+    newest = {
+        incident: state
+        for incident, state in Retraining.objects.filter(incident__in=[a.incident_id for a in alerts])
+        .order_by("created_at")
+        .values_list("incident_id", "state")
+    }
+    unhandled = [a for a in alerts if newest.get(a.incident_id) != RetrainingState.LIVE]
     first = unhandled[0] if unhandled else None
     text = (
         f"{first} since {first.opened_plant_at:%d %B %Y} (plant time)" if first else "No drift alert waits for a repair"
     )
     link = first.incident.get_absolute_url() if first and first.incident else reverse("governance:drift")
     return Measurement.of(
-        len(unhandled), text, measured_at=subject.now, plant_at=first.opened_plant_at if first else None, link=link
+        len(unhandled),
+        text,
+        measured_at=subject.now,
+        plant_at=first.opened_plant_at if first else None,
+        link=link,
     )
 
 

@@ -15,6 +15,7 @@ from portal.core.clock import wall_now
 from portal.core.errors import DomainError
 from portal.core.notifications import notify, people_who_may
 from portal.core.records import change_state
+from usecases.services.gates import gates_remeasure
 
 
 def step_add(
@@ -112,6 +113,8 @@ def alert_open(
         kind=kind,
     )
     audit.record(actor=None, action="alert.open", obj=alert, changes={"kind": kind, "value": value, "limit": limit})
+    if not fast_forwarded:
+        gates_remeasure(adoption=pipeline.adoption_id)
     return alert
 
 
@@ -144,6 +147,8 @@ def incident_resolve(*, actor: Any, incident: Incident, plant_at: datetime | Non
     step_add(incident, "recovered", text, plant_at=plant_at)
     audit.record(actor=actor, action="incident.resolve", obj=incident, changes={"text": text})
     signals.incident_resolved.send(Incident, incident=incident)
+    if not incident.fast_forwarded:
+        gates_remeasure(adoption=incident.adoption_id)
 
 
 @transaction.atomic

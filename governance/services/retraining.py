@@ -23,6 +23,7 @@ from portal.core.clock import wall_now
 from portal.core.errors import DomainError
 from portal.core.notifications import notify, people_who_may
 from portal.core.records import change_state
+from usecases.services.gates import gates_remeasure
 
 Progress = Callable[[str, float], None]
 
@@ -259,6 +260,8 @@ def retraining_live(*, retraining: Retraining, from_ms: int) -> None:
             incident, "live", f"Version {version.number} is live on all gateways", link=version.get_absolute_url()
         )
     audit.record(actor=None, action="retraining.live", obj=retraining)
+    if not retraining.fast_forwarded:
+        gates_remeasure(adoption=retraining.pipeline.adoption_id)
 
 
 @transaction.atomic

@@ -180,7 +180,7 @@ serverurl=unix://{paths.runtime / "supervisor.sock"}
                 "--without-gossip",
                 "--without-mingle",
                 "--max-memory-per-child",
-                "700000",
+                "350000",
             ],
             paths,
             priority=30,

@@ -27,11 +27,6 @@ WAIVERS: dict[str, tuple[str, str, int]] = {
         "Repairs so far were fast-forwarded history; the first live repair is the rehearsal.",
         30,
     ),
-    "trust.checks": (
-        "coe_lead",
-        "The yearly gap of the set's nominal time is known and explained in the data notice.",
-        30,
-    ),
     "enable.roi_review": ("coe_lead", "The first quarter under this programme ends soon; the review is prepared.", 60),
 }
 PREFERRED = {
