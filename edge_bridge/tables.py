@@ -20,8 +20,8 @@ class ToneColumn(StatusColumn):
         self.template_code = '{% include "components/status.html" with state=tone label=label only %}'
 
     def render(self, record: Any, table: Any, value: Any, bound_column: Any, **kwargs: Any) -> Any:
-        label = self._choices.get(value, value)
-        self.extra_context = {"label": label, "tone": choices.tone(value)}
+        # ``value`` of a field with choices is its label already.
+        self.extra_context = {"label": value, "tone": choices.tone(getattr(record, bound_column.name))}
         return tables.TemplateColumn.render(self, record, table, value, bound_column, **kwargs)
 
 

@@ -45,6 +45,7 @@ def test_lists_and_connections_open(
             answer = client.get(reverse(f"edge_bridge:{name}"))
         assert answer.status_code == 200
         assert cast.home.name in answer.content.decode() or name == "connections"
+    assert "pg-status-watch" in client.get(reverse("edge_bridge:rollouts")).content.decode()
     export = client.get(reverse("edge_bridge:rollouts") + "?export=csv")
     assert b"Model" in b"".join(export)
 
