@@ -6,12 +6,13 @@ from typing import Any
 
 from celery import shared_task
 
-from edge_bridge import connections, desired, progress, rollouts
+from edge_bridge import connections, desired, pacing, progress, rollouts
 from governance.models import ModelVersion
 
 
 @shared_task(name="edge_bridge.rollouts_advance", time_limit=120, expires=60)
 def rollouts_advance() -> dict[str, str]:
+    pacing.follow()
     return progress.rollouts_advance()
 
 
