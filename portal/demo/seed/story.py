@@ -25,7 +25,7 @@ from portal.core.clock import wall_now
 from portal.core.models import User
 from portal.core.roles import ROLES
 from portal.demo.paths import Paths, plc_ports, write_private
-from portal.demo.seed import gates, people, plant, programme
+from portal.demo.seed import enable, gates, monetise, people, plant, programme
 from portal.demo.seed.history import Driver
 from usecases.models import Adoption, UseCase
 from usecases.services.use_cases import adoption_create
@@ -63,6 +63,11 @@ def build(paths: Paths, say: Say) -> None:
     other_histories(users, plants, adoptions, pipelines)
     say("reviews, gates and the service")
     gates.pass_gates(users, use_cases, adoptions, say)
+    enable.hold_reviews(users, adoptions)
+    if gates.pass_enabling_gates(users, use_cases, adoptions, say):
+        service = monetise.package(users, use_cases["nox-soft-sensor"], pipelines["nox"])
+        if gates.pass_last_gate(users, use_cases, say):
+            monetise.publish(users, service, say)
     gateways = enrol(users, plants["turbine"], paths)
     known = {
         "users": [
