@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from marketplace.choices import InvoiceState, LineKind
 from marketplace.domain import billing
@@ -157,21 +157,29 @@ def invoice_preview(subscription: Subscription, *, now: datetime | None = None) 
 
 
 def invoice_reconcile(invoice: Invoice) -> Check:
-    """Take a stored invoice apart: every event on its lines, every line the sum of its events, every price the plan's."""
+    """Take a stored invoice apart: every event on its lines, every line the sum of its events, every price the plan's.
+
+    Two queries: the lines (none when they are prefetched), and the events with where their units stand.
+    """
     subscription, period = invoice.subscription, period_of(invoice.period)
-    rows = list(invoice.lines.order_by("position"))
-    events = {
-        pk: billing.UsageEvent(source, name, METER, units, time)
-        for pk, source, name, units, time in invoice.events.values_list("pk", "source", "event_id", "units", "time")
-    }
+    rows = sorted(invoice.lines.all(), key=lambda row: row.position)
     keys = {row.pk: row.key for row in rows}
-    parts = Allocation.objects.filter(line__invoice=invoice).values_list("line_id", "event_id", "units")
-    allocations = tuple(
-        billing.Allocation(events[event].source, events[event].id, keys[line], units)
-        if event in events
-        else billing.Allocation("", str(event), keys[line], units)
-        for line, event, units in parts
-    )
+    events: dict[Any, billing.UsageEvent] = {}
+    parts: list[billing.Allocation] = []
+    late: set[Any] = set()
+    uninvoiced = Q(subscription=subscription, invoice=None, time__gte=period.start, time__lt=period.end)
+    found = UsageEvent.objects.filter(Q(invoice=invoice) | uninvoiced).order_by()
+    for pk, held, source, name, units, time, line, part in found.values_list(
+        "pk", "invoice_id", "source", "event_id", "units", "time", "allocations__line_id", "allocations__units"
+    ):
+        if held is None and line not in keys:
+            late.add(pk)
+            continue
+        if held is not None:
+            events[pk] = billing.UsageEvent(source, name, METER, units, time)
+        if line is not None:
+            parts.append(billing.Allocation(source, name, keys.get(line, str(line)), part))
+    allocations = tuple(parts)
     lines = tuple(
         billing.InvoiceLine(
             row.key,
@@ -189,10 +197,7 @@ def invoice_reconcile(invoice: Invoice) -> Check:
     extra = list(_price_differences(subscription, period, lines))
     if drawn.total != invoice.total_minor:
         extra.append(billing.Difference("invoice_total", invoice.number, str(drawn.total), str(invoice.total_minor)))
-    waiting = UsageEvent.objects.filter(
-        subscription=subscription, invoice=None, time__gte=period.start, time__lt=period.end
-    ).count()
-    return _check(drawn, rows, list(events.values()), extra=extra, waiting=waiting)
+    return _check(drawn, rows, list(events.values()), extra=extra, waiting=len(late))
 
 
 def _price_differences(

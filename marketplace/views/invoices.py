@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -13,7 +14,7 @@ from marketplace import money, services
 from marketplace.choices import InvoiceState
 from marketplace.filters import InvoiceFilter
 from marketplace.forms import MonthForm
-from marketplace.models import Invoice, Subscription
+from marketplace.models import Invoice, Service, Subscription
 from marketplace.tables import InvoiceTable
 from portal.core.access import get_permitted, require
 from portal.core.clock import wall_now
@@ -54,7 +55,8 @@ class InvoicePage(DetailPage):
     template = "marketplace/invoice.html"
 
     def get_queryset(self) -> Any:
-        return _rows()
+        sells = Service.objects.permitted(self.request.user, "change").filter(pk=OuterRef("subscription__service"))
+        return _rows().prefetch_related("lines").annotate(may_change=Exists(sells))
 
     def facts(self, obj: Invoice) -> list[tuple[str, Any]]:
         return [
@@ -74,7 +76,7 @@ class InvoicePage(DetailPage):
             {"label": _("Print"), "url": url("invoice-print"), "icon": "print"},
             {"label": "CSV", "url": url("invoice-csv"), "icon": "csv"},
         ]
-        if obj.state != InvoiceState.PAID and self.may(obj, "change"):
+        if obj.state != InvoiceState.PAID and obj.may_change:
             draft = obj.state == InvoiceState.DRAFT
             label, name = (_("Issue"), "invoice-issue") if draft else (_("Mark as paid"), "invoice-pay")
             rows.append({"label": label, "url": url(name), "method": "post", "primary": True})
@@ -94,7 +96,7 @@ class InvoicePage(DetailPage):
 
 class InvoicePrint(Page):
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        obj = get_permitted(_rows(), request.user, pk)
+        obj = get_permitted(_rows().prefetch_related("lines"), request.user, pk)
         context = {
             "title": obj.number,
             "object": obj,
