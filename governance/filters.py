@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import django_filters
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django_filters.fields import ModelChoiceField, ModelChoiceIterator
 
 from devices.filters import contains, permitted_choices
 from devices.models import Device, Site
@@ -26,21 +29,49 @@ from governance.models import (
 )
 from usecases.models import Adoption, UseCase
 
+
+class OnceIterator(ModelChoiceIterator):
+    """Reads the rows once a form; a template asks for them several times."""
+
+    def __iter__(self) -> Any:
+        if not hasattr(self.field, "_rows_read"):
+            self.field._rows_read = list(super().__iter__())
+        return iter(self.field._rows_read)
+
+
+class OnceField(ModelChoiceField):
+    iterator = OnceIterator
+
+
+class OneOf(django_filters.ModelChoiceFilter):
+    """One of the related rows that the asking person may see."""
+
+    field_class = OnceField
+
+
+def _adoptions(request: Any) -> Any:
+    return permitted_choices(Adoption)(request).select_related("use_case", "site")
+
+
+def _pipelines(request: Any) -> Any:
+    return permitted_choices(Pipeline)(request).defer("policy_state", "reference")
+
+
 SITES = permitted_choices(Site)
-ADOPTIONS = permitted_choices(Adoption)
-PIPELINES = permitted_choices(Pipeline)
+ADOPTIONS = _adoptions
+PIPELINES = _pipelines
 
 
-def site(path: str) -> django_filters.ModelChoiceFilter:
-    return django_filters.ModelChoiceFilter(field_name=path, queryset=SITES, label=_("Site"))
+def site(path: str) -> OneOf:
+    return OneOf(field_name=path, queryset=SITES, label=_("Site"))
 
 
-def adoption(path: str = "adoption") -> django_filters.ModelChoiceFilter:
-    return django_filters.ModelChoiceFilter(field_name=path, queryset=ADOPTIONS, label=_("Adoption"))
+def adoption(path: str = "adoption") -> OneOf:
+    return OneOf(field_name=path, queryset=ADOPTIONS, label=_("Adoption"))
 
 
-def pipeline(path: str = "pipeline") -> django_filters.ModelChoiceFilter:
-    return django_filters.ModelChoiceFilter(field_name=path, queryset=PIPELINES, label=_("Pipeline"))
+def pipeline(path: str = "pipeline") -> OneOf:
+    return OneOf(field_name=path, queryset=PIPELINES, label=_("Pipeline"))
 
 
 def since(path: str, label: str) -> django_filters.IsoDateTimeFilter:
@@ -58,7 +89,7 @@ def yes_no(label: str) -> django_filters.BooleanFilter:
 
 class ModelFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", label=_("Name or code"), max_length=120)
-    use_case = django_filters.ModelChoiceFilter(queryset=permitted_choices(UseCase), label=_("Use case"))
+    use_case = OneOf(queryset=permitted_choices(UseCase), label=_("Use case"))
     kind = django_filters.ChoiceFilter(choices=choices.ModelKind.choices, label=_("Kind"))
     code = django_filters.CharFilter(label=_("Code"), max_length=60)
     search = contains("name", "code")
@@ -69,7 +100,7 @@ class ModelFilter(django_filters.FilterSet):
 
 
 class ModelVersionFilter(django_filters.FilterSet):
-    model = django_filters.ModelChoiceFilter(queryset=permitted_choices(Model), label=_("Model"))
+    model = OneOf(queryset=permitted_choices(Model), label=_("Model"))
     state = django_filters.ChoiceFilter(choices=choices.VersionState.choices, label=_("State"))
     quantisation = django_filters.ChoiceFilter(choices=choices.Quantisation.choices, label=_("Quantisation"))
     adoption = adoption("model__pipelines__adoption")
@@ -84,12 +115,22 @@ class PipelineFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", label=_("Name or stream"), max_length=120)
     site = site("adoption__site")
     adoption = adoption()
-    model = django_filters.ModelChoiceFilter(queryset=permitted_choices(Model), label=_("Model"))
+    model = OneOf(queryset=permitted_choices(Model), label=_("Model"))
     search = contains("name", "stream")
 
     class Meta:
         model = Pipeline
         fields = ("q", "site", "adoption", "model")
+
+
+class PipelinePageFilter(PipelineFilter):
+    """The page's site is the one of the top bar."""
+
+    site = None
+    adoption = None
+
+    class Meta(PipelineFilter.Meta):
+        fields = ("q", "model")
 
 
 class DatasetFilter(django_filters.FilterSet):
@@ -106,12 +147,12 @@ class BatchFilter(django_filters.FilterSet):
     site = site("pipeline__adoption__site")
     adoption = adoption("pipeline__adoption")
     pipeline = pipeline()
-    stage = django_filters.ModelChoiceFilter(queryset=permitted_choices(Stage), label=_("Stage"))
+    stage = OneOf(queryset=permitted_choices(Stage), label=_("Stage"))
     kind = django_filters.ChoiceFilter(
         field_name="stage__kind", choices=choices.StageKind.choices, label=_("Kind of stage")
     )
-    gateway = django_filters.ModelChoiceFilter(queryset=permitted_choices(Device), label=_("Gateway"))
-    model_version = django_filters.ModelChoiceFilter(queryset=permitted_choices(ModelVersion), label=_("Version"))
+    gateway = OneOf(queryset=permitted_choices(Device), label=_("Gateway"))
+    model_version = OneOf(queryset=permitted_choices(ModelVersion), label=_("Version"))
     plant_from = since("plant_to", _("Plant time from"))
     plant_to = until("plant_from", _("Plant time to"))
 
@@ -133,19 +174,22 @@ class CheckFilter(django_filters.FilterSet):
 
 
 class CheckPageFilter(CheckFilter):
-    """The page's rows carry their newest state."""
+    """The page's rows carry their newest state; its site is the one of the top bar."""
 
+    site = None
+    adoption = None
     state = django_filters.ChoiceFilter(choices=choices.CheckState.choices, label=_("State"))
+
+    class Meta(CheckFilter.Meta):
+        fields = ("state", "pipeline", "kind", "enabled")
 
 
 class CheckResultFilter(django_filters.FilterSet):
     site = site("batch__pipeline__adoption__site")
     adoption = adoption("batch__pipeline__adoption")
     pipeline = pipeline("batch__pipeline")
-    check = django_filters.ModelChoiceFilter(
-        field_name="stage_check", queryset=permitted_choices(Check), label=_("Check")
-    )
-    batch = django_filters.ModelChoiceFilter(queryset=permitted_choices(Batch), label=_("Batch"))
+    check = OneOf(field_name="stage_check", queryset=permitted_choices(Check), label=_("Check"))
+    batch = OneOf(queryset=permitted_choices(Batch), label=_("Batch"))
     state = django_filters.ChoiceFilter(choices=choices.CheckState.choices, label=_("State"))
     plant_from = since("plant_at", _("Plant time from"))
     plant_to = until("plant_at", _("Plant time to"))
@@ -180,13 +224,21 @@ class SloFilter(django_filters.FilterSet):
         fields = ("site", "adoption", "kind")
 
 
+class SloPageFilter(SloFilter):
+    site = None
+    adoption = None
+
+    class Meta(SloFilter.Meta):
+        fields = ("kind",)
+
+
 class AlertFilter(django_filters.FilterSet):
     site = site("pipeline__adoption__site")
     adoption = adoption("pipeline__adoption")
     pipeline = pipeline()
     kind = django_filters.ChoiceFilter(choices=choices.AlertKind.choices, label=_("Kind"))
     state = django_filters.ChoiceFilter(choices=choices.AlertState.choices, label=_("State"))
-    incident = django_filters.ModelChoiceFilter(queryset=permitted_choices(Incident), label=_("Incident"))
+    incident = OneOf(queryset=permitted_choices(Incident), label=_("Incident"))
     opened_from = since("opened_at", _("Opened from (wall time)"))
     opened_to = until("opened_at", _("Opened to (wall time)"))
 
@@ -212,11 +264,13 @@ class IncidentFilter(django_filters.FilterSet):
 
 
 class IncidentPageFilter(IncidentFilter):
+    site = None
+    adoption = None
     opened_from = None
     opened_to = None
 
     class Meta(IncidentFilter.Meta):
-        fields = ("q", "state", "site", "adoption", "pipeline", "fast_forwarded")
+        fields = ("q", "state", "pipeline", "fast_forwarded")
 
 
 class RetrainingFilter(django_filters.FilterSet):
@@ -224,7 +278,7 @@ class RetrainingFilter(django_filters.FilterSet):
     adoption = adoption("pipeline__adoption")
     pipeline = pipeline()
     state = django_filters.ChoiceFilter(choices=choices.RetrainingState.choices, label=_("State"))
-    incident = django_filters.ModelChoiceFilter(queryset=permitted_choices(Incident), label=_("Incident"))
+    incident = OneOf(queryset=permitted_choices(Incident), label=_("Incident"))
     created_from = since("created_at", _("From (wall time)"))
     created_to = until("created_at", _("To (wall time)"))
 
@@ -234,6 +288,7 @@ class RetrainingFilter(django_filters.FilterSet):
 
 
 class BatchPageFilter(BatchFilter):
+    site = None
     stage = None
     adoption = None
     model_version = None
@@ -241,13 +296,14 @@ class BatchPageFilter(BatchFilter):
     plant_to = None
 
     class Meta(BatchFilter.Meta):
-        fields = ("site", "pipeline", "kind", "gateway")
+        fields = ("pipeline", "kind", "gateway")
 
 
 class DriftPageFilter(DriftReportFilter):
+    site = None
     adoption = None
     plant_from = None
     plant_to = None
 
     class Meta(DriftReportFilter.Meta):
-        fields = ("site", "pipeline", "kind", "drifted", "measured")
+        fields = ("pipeline", "kind", "drifted", "measured")

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from portal.core import navigation, search
 from portal.core.navigation import NavItem
-
-
-def open_incidents(user: Any) -> int:
-    from governance.models import Incident
-
-    return Incident.objects.permitted(user).exclude(state="resolved").count()
 
 
 def register_all() -> None:
@@ -25,7 +17,7 @@ def register_all() -> None:
         NavItem("operate", "Checks", "governance:checks", "check", 30),
         NavItem("operate", "Drift", "governance:drift", "drift", 40),
         NavItem("operate", "SLOs", "governance:slos", "slo", 50),
-        NavItem("operate", "Incidents", "governance:incidents", "incident", 60, open_incidents),
+        NavItem("operate", "Incidents", "governance:incidents", "incident", 60),
     )
     for key, label, model, fields, url_name, icon, order in (
         ("model", "Model", Model, ("name", "code"), "governance:model", "model", 50),

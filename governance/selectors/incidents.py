@@ -11,9 +11,9 @@ import numpy as np
 from django.db.models import Case, IntegerField, Value, When
 from django.utils.translation import gettext as _
 
-from governance.choices import AlertKind, IncidentState, RetrainingState, SloKind
+from governance.choices import IncidentState, RetrainingState, SloKind
 from governance.lake import moment
-from governance.models import Alert, Incident, IncidentStep, ModelVersion, Pipeline, Retraining, Slo
+from governance.models import Incident, IncidentStep, ModelVersion, Pipeline, Retraining, Slo
 from governance.selectors.series import buckets, iso, milliseconds, rolling_mean, snapshot, thin
 from governance.services import loop
 from governance.words import day
@@ -39,12 +39,11 @@ def incidents_for_list(user: Any) -> Any:
 
 @dataclass(frozen=True)
 class Story:
-    """Everything the page says about one incident; read in six queries, numbers only from records."""
+    """Everything the page says about one incident; read in three queries, numbers only from records."""
 
     incident: Incident
     steps: list[IncidentStep]
     retrainings: list[Retraining]
-    alerts: list[Alert]
     limit_s: float
     slo: Slo | None
 
@@ -52,6 +51,13 @@ class Story:
     def winner(self) -> Retraining | None:
         """The newest retraining whose challenger was better."""
         return next((r for r in reversed(self.retrainings) if r.comparison.get("verdict") == "accepted"), None)
+
+    @property
+    def alarms(self) -> list[IncidentStep]:
+        """The steps that say which rule fired, with value and limit where it opened the incident."""
+        opened = [step for step in self.steps if step.key == "detected"]
+        said = {step.detail.get("kind") for step in opened}
+        return opened + [s for s in self.steps if s.key == "alerted" and s.detail.get("kind") not in said]
 
     @property
     def refused(self) -> list[Retraining]:
@@ -168,7 +174,6 @@ def story(incident: Incident) -> Story:
         incident=incident,
         steps=list(incident.steps.all()),
         retrainings=retrainings,
-        alerts=list(incident.alerts.order_by("opened_at")),
         limit_s=(slo.limit_seconds if slo and slo.limit_seconds else DEFAULT_LIMIT_S),
         slo=slo,
     )
@@ -355,8 +360,3 @@ def _score_figure(
     return plots.figure(
         traces, x_title=_("Plant time"), y_title=_("Anomaly score"), x_type="date", height=320, **_mark_layout(marks)
     )
-
-
-def error_kinds(alerts: Sequence[Alert]) -> str:
-    """What the alerts of an incident say, joined."""
-    return ", ".join(str(AlertKind(alert.kind).label) for alert in alerts)

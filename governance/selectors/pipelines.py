@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
-from django.db.models import Case, Count, IntegerField, Max, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Count, IntegerField, Max, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.utils.translation import gettext as _
 
 from governance.choices import CheckState, StageKind
@@ -20,16 +20,19 @@ _DEPTH = len(StageKind.values)
 
 
 def stage_strip(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """One entry per stage, in order: its channels, checks with their newest state, newest batch, dataset. Four queries."""
+    """One entry per stage, in order: its channels, checks with their newest state, newest batch, dataset. Three queries."""
     newest = Batch.objects.filter(stage=OuterRef("pk")).order_by("-plant_to", "id")
-    stages = list(
+    stages: list[Any] = list(
         Stage.objects.filter(pipeline=pipeline)
-        .annotate(newest_id=Subquery(newest.values("pk")[:1]))
+        .annotate(
+            newest_id=Subquery(newest.values("pk")[:1]),
+            newest_to=Subquery(newest.values("plant_to")[:1]),
+            newest_rows=Subquery(newest.values("rows")[:1]),
+        )
         .select_related("dataset")
         .prefetch_related("channels")
         .order_by("position")
     )
-    batches = Batch.objects.in_bulk([s.newest_id for s in stages if s.newest_id])
     checks: dict[Any, list[Any]] = defaultdict(list)
     for check in with_state(Check.objects.filter(stage__in=stages)).order_by("kind"):
         checks[check.stage_id].append(check)
@@ -51,7 +54,9 @@ def stage_strip(pipeline: Pipeline) -> list[dict[str, Any]]:
                 "state_label": _("%(green)s of %(all)s green") % {"green": len(green), "all": len(enabled)}
                 if enabled
                 else _("No check"),
-                "batch": batches.get(stage.newest_id),
+                "batch": Batch(pk=stage.newest_id, plant_to=stage.newest_to, rows=stage.newest_rows)
+                if stage.newest_id
+                else None,
                 "dataset": getattr(stage, "dataset", None),
             }
         )
@@ -60,6 +65,19 @@ def stage_strip(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 def live_version(model_id: Any) -> ModelVersion | None:
     return ModelVersion.objects.filter(model_id=model_id, state="live").select_related("model").first()
+
+
+def with_live_version(pipelines: QuerySet[Any]) -> QuerySet[Any]:
+    """Adds ``live_id`` and ``live_number`` of the model's live version."""
+    live = ModelVersion.objects.filter(model=OuterRef("model"), state="live").order_by("-number")
+    return pipelines.annotate(live_id=Subquery(live.values("pk")[:1]), live_number=Subquery(live.values("number")[:1]))
+
+
+def version_shown(pipeline: Any) -> ModelVersion | None:
+    """The live version of a pipeline read ``with_live_version``, as far as its name and address go."""
+    if pipeline.live_id is None:
+        return None
+    return ModelVersion(pk=pipeline.live_id, number=pipeline.live_number, model=pipeline.model)
 
 
 def pipeline_graph(pipeline: Pipeline, strip: list[dict[str, Any]], version: ModelVersion | None) -> dict[str, Any]:
@@ -155,13 +173,18 @@ def lineage_of(batch: Batch) -> tuple[dict[Any, Batch], list[tuple[Any, Any]]]:
 
 
 def batch_graph(batch: Batch) -> dict[str, Any]:
-    """The lineage of one batch: channels, batches above and below, the model version that predicted, the gateway's message."""
+    return batch_story(batch)[0]
+
+
+def batch_story(batch: Batch) -> tuple[dict[str, Any], list[CheckResult]]:
+    """The lineage of one batch (channels, batches above and below, the model version that predicted), and its own check results."""
     found, links = lineage_of(batch)
     order = {kind: at for at, kind in enumerate(StageKind.values)}
     members = sorted(found.values(), key=lambda b: (order[b.stage.kind], b.plant_from))
-    failed = set(
-        CheckResult.objects.filter(batch__in=list(found), state=CheckState.FAILED).values_list("batch_id", flat=True)
+    results = list(
+        CheckResult.objects.filter(batch__in=list(found)).select_related("stage_check").order_by("stage_check__kind")
     )
+    failed = {result.batch_id for result in results if result.state == CheckState.FAILED}
     nodes: list[dict[str, Any]] = []
     edges: list[dict[str, Any]] = [{"source": f"batch:{a}", "target": f"batch:{b}"} for a, b in dict.fromkeys(links)]
     sources = [b for b in members if b.stage.kind in {StageKind.SOURCE, StageKind.LABEL}]
@@ -215,7 +238,7 @@ def batch_graph(batch: Batch) -> dict[str, Any]:
             for b in members
             if b.model_version_id == pk and b.stage.kind == StageKind.PREDICTION
         ]
-    return {"nodes": nodes, "edges": edges}
+    return {"nodes": nodes, "edges": edges}, [result for result in results if result.batch_id == batch.pk]
 
 
 def complete(batch: Batch, graph: dict[str, Any]) -> bool:

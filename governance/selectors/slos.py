@@ -15,13 +15,16 @@ from devices.choices import DeviceKind
 from devices.models import Device
 from governance.choices import SloKind
 from governance.domain.ledger import EventLedger, Ledger, response_events
-from governance.domain.slo import Unit
+from governance.domain.slo import Unit, budget_left
 from governance.models import Incident, Slo, SloEvent
-from governance.services.slos import SloStatus, burn_down, objective_of, status_from
+from governance.selectors.series import iso
+from governance.services.slos import SloStatus, ledger_of, objective_of, status_from
 from governance.words import budget_sentence, slo_state, slo_state_words
 from portal.core import plots
 from portal.core.clock import wall_now
 from portal.core.templatetags.phasegate import duration
+
+BURN_POINTS = 96
 
 
 def slo_cards(slos: Sequence[Slo]) -> list[dict[str, Any]]:
@@ -116,16 +119,24 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def burn_figure(slo: Slo) -> dict[str, Any]:
-    """Budget left over the window of wall time, as a share."""
-    series = burn_down(slo)
-    x = [text.split("+")[0].split(".")[0] for text in series["at"]]
-    if not any(value is not None for value in series["left"]):
+def status_and_figure(slo: Slo) -> tuple[SloStatus, dict[str, Any]]:
+    """The status and the burn-down chart, from one reading of the ledger."""
+    now = wall_now()
+    ledger, pending, overdue = ledger_of(slo, now)
+    return status_from(slo, ledger, pending, overdue, now), burn_figure(slo, ledger, now)
+
+
+def burn_figure(slo: Slo, ledger: Ledger, now: datetime) -> dict[str, Any]:
+    """Budget left over the window of wall time, in per cent."""
+    end = now.timestamp()
+    moments = np.linspace(end - slo.window_days * 86_400.0, end, BURN_POINTS)
+    left = budget_left(objective_of(slo), ledger, moments)
+    if not np.isfinite(left).any():
         return {"data": [], "reason": _("Nothing has been counted yet.")}
+    x = iso(np.round(moments * 1000).astype(np.int64))
+    shown = [None if np.isnan(value) else round(100 * value, 3) for value in left.tolist()]
     traces = [
-        plots.line(
-            x, [None if v is None else round(100 * v, 3) for v in series["left"]], _("Budget left"), role="measured"
-        ),
+        plots.line(x, shown, _("Budget left"), role="measured"),
         plots.line([x[0], x[-1]], [0, 0], _("Spent"), role="limit", dash="dash"),
     ]
     return plots.figure(

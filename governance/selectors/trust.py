@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -77,18 +77,10 @@ def with_state(checks: QuerySet[Any]) -> QuerySet[Any]:
 
 def newest_reports(pipelines: Iterable[Any]) -> dict[UUID, dict[str, DriftReport]]:
     """The newest report of each pipeline and kind."""
-    ids = [p.pk for p in pipelines]
-    tops = (
-        DriftReport.objects.filter(pipeline__in=ids)
-        .values("pipeline", "kind")
-        .annotate(top=Max("plant_to"))
-        .values_list("pipeline", "kind", "top")
-    )
-    wanted = Q(pk__in=[])
-    for pipeline, kind, top in tops:
-        wanted |= Q(pipeline=pipeline, kind=kind, plant_to=top)
+    same = DriftReport.objects.filter(pipeline=OuterRef("pipeline"), kind=OuterRef("kind")).order_by("-plant_to", "id")
+    rows = DriftReport.objects.filter(pipeline__in=[p.pk for p in pipelines], pk=Subquery(same.values("pk")[:1]))
     found: dict[UUID, dict[str, DriftReport]] = defaultdict(dict)
-    for report in DriftReport.objects.filter(wanted):
+    for report in rows:
         found[report.pipeline_id][report.kind] = report
     return found
 
@@ -159,16 +151,10 @@ class TrustCard:
 
 def trust_overview(user: Any, site_id: Any = None) -> list[TrustCard]:
     """One card per adoption with a pipeline or an SLO, the ones with trouble first."""
-    adoptions = (
-        Adoption.objects.permitted(user)
-        .filter(Q(pipelines__isnull=False) | Q(slos__isnull=False))
-        .distinct()
-        .select_related("site", "use_case")
-    )
-    if site_id:
-        adoptions = adoptions.filter(site_id=site_id)
-    cards = {adoption.pk: TrustCard(adoption) for adoption in adoptions}
-    pipelines = list(pipelines_for(user).filter(adoption__in=list(cards)))
+    here = {"adoption__site_id": site_id} if site_id else {}
+    pipelines = list(pipelines_for(user).filter(**here))
+    slos = list(Slo.objects.permitted(user).filter(**here).select_related("adoption__site", "adoption__use_case"))
+    cards = {row.adoption_id: TrustCard(row.adoption) for row in [*slos, *pipelines]}
     reports = newest_reports(pipelines) if pipelines else {}
     for pipeline in pipelines:
         mine = reports.get(pipeline.pk, {})
@@ -180,7 +166,7 @@ def trust_overview(user: Any, site_id: Any = None) -> list[TrustCard]:
     )
     for check in checks:
         cards[check.stage.pipeline.adoption_id].checks.append(check)
-    for row in slo_cards(list(Slo.objects.filter(adoption__in=list(cards)).select_related("adoption"))):
+    for row in slo_cards(slos):
         cards[row["slo"].adoption_id].slos.append(row)
     open_ones = Incident.objects.filter(adoption__in=list(cards)).exclude(state=IncidentState.RESOLVED)
     for incident in open_ones.order_by("-opened_at"):

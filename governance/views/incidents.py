@@ -70,7 +70,6 @@ def story_context(user: Any, incident: Incident) -> dict[str, Any]:
         "limit_text": duration(told.limit_s),
         "repair_text": duration(repair) if repair is not None else "",
         "over": repair is not None and repair > told.limit_s,
-        "alert_kinds": reads.error_kinds(told.alerts),
         "panels": panels,
     }
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _l
 
 from devices.plant_time import replay_text
-from governance.filters import BatchPageFilter, CheckPageFilter, PipelineFilter
+from governance.filters import BatchPageFilter, CheckPageFilter, PipelinePageFilter
 from governance.forms import CheckForm
 from governance.models import Batch, Check, CheckResult, Pipeline
 from governance.selectors import pipelines as reads
@@ -30,7 +30,7 @@ class PipelineList(ListPage):
     title = _l("Pipelines")
     model = Pipeline
     table_class = PipelineTable
-    filterset_class = PipelineFilter
+    filterset_class = PipelinePageFilter
     empty = _l("No pipeline yet. One is set up with the adoption of a use case at a site.")
 
     def rows(self) -> Any:
@@ -45,11 +45,10 @@ class PipelinePage(DetailPage):
     template = "governance/pipeline.html"
 
     def get_queryset(self) -> Any:
-        return trust.with_newest(
-            Pipeline.objects.select_related(
-                "adoption__site__plant_clock", "adoption__use_case", "model", "owner"
-            ).defer("policy_state")
-        )
+        rows = Pipeline.objects.select_related(
+            "adoption__site__plant_clock", "adoption__use_case", "model", "owner"
+        ).defer("policy_state")
+        return reads.with_live_version(trust.with_newest(rows))
 
     def breadcrumbs(self) -> list[tuple[str, str]]:
         return [(_("Pipelines"), reverse("governance:pipelines")), (_("Pipeline"), "")]
@@ -68,7 +67,7 @@ class PipelinePage(DetailPage):
 
     def more(self, obj: Any) -> dict[str, Any]:
         strip = reads.stage_strip(obj)
-        version = reads.live_version(obj.model_id)
+        version = reads.version_shown(obj)
         fresh = trust.freshness(obj)
         batches = (
             Batch.objects.filter(pipeline=obj)
@@ -106,6 +105,7 @@ class BatchList(ListPage):
     model = Batch
     table_class = BatchTable
     filterset_class = BatchPageFilter
+    page_size = 25
     site_path = "pipeline__adoption__site_id"
     empty = _l("No batch yet. The first arrives with the first rows of a gateway.")
 
@@ -145,10 +145,7 @@ class BatchPage(DetailPage):
         ]
 
     def more(self, obj: Any) -> dict[str, Any]:
-        graph = reads.batch_graph(obj)
-        results = list(
-            CheckResult.objects.filter(batch=obj).select_related("stage_check").order_by("stage_check__kind")
-        )
+        graph, results = reads.batch_story(obj)
         failed = any(r.state == "failed" for r in results)
         return {
             "title": f"{obj.stage.name}, {obj.plant_from:%Y-%m-%d %H:%M}",

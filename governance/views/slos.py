@@ -9,11 +9,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _l
 
 from governance.choices import SloKind
-from governance.filters import SloFilter
+from governance.filters import SloPageFilter
 from governance.forms import SloForm
 from governance.models import Incident, Slo
 from governance.selectors import slos as reads
-from governance.services.slos import slo_status
 from governance.tables import SloTable
 from governance.views.live import link
 from portal.core.access import require
@@ -27,7 +26,7 @@ class SloList(ListPage):
     title = _l("SLOs")
     model = Slo
     table_class = SloTable
-    filterset_class = SloFilter
+    filterset_class = SloPageFilter
     site_path = "adoption__site_id"
     create_url_name = "governance:slo-create"
     create_label = _l("Set an SLO")
@@ -69,7 +68,7 @@ class SloPage(DetailPage):
         return [{"label": _("Change"), "url": reverse("governance:slo-edit", args=[obj.pk]), "icon": "edit"}]
 
     def more(self, obj: Any) -> dict[str, Any]:
-        status = slo_status(obj)
+        status, figure = reads.status_and_figure(obj)
         card = reads.card(status)
         return {
             "subtitle": f"{obj.adoption.use_case} · {obj.adoption.site}",
@@ -81,7 +80,7 @@ class SloPage(DetailPage):
             "left_text": _amount(obj, max(0.0, status.budget.left)),
             "allowed_text": _amount(obj, status.budget.allowed),
             "burn": reads.burn_rows(status),
-            "figure": reads.burn_figure(obj),
+            "figure": figure,
             "guard": reads.guard_sentence(obj),
             "answers": _answers(obj),
             "is_time": obj.kind == SloKind.UPTIME,
