@@ -169,7 +169,7 @@ class InboxMessage(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     gateway = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="inbox")
-    stream = models.CharField(max_length=60)
+    stream = models.CharField(max_length=160)
     sequence = models.BigIntegerField()
     kind = models.CharField(max_length=10, choices=choices.StreamKind.choices)
     payload = models.BinaryField()
