@@ -15,6 +15,8 @@ from tests.objects import ROLES
 from tests.permission_matrix import API, DOORS, OPEN, PAGES, READS, Row
 from tests.routes import Route, all_routes, routes, viewsets
 
+pytestmark = pytest.mark.django_db
+
 
 @pytest.fixture(scope="module")
 def stage(django_db_setup: Any, django_db_blocker: Any) -> Any:
