@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
+from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
 
 from coe import selectors
@@ -19,13 +20,13 @@ _MOST = 60
 def agenda(viewer: Any, now: datetime, site_id: Any = None) -> dict[str, Any]:
     """``days``: wall-time entries by month, the overdue first; ``plant``: reviews that wait, the newest first."""
     names = selectors.may_see_names(viewer)
-    certificates = selectors.certificates_in_force(now).select_related("user", "role").prefetch_related("user__groups")
+    certificates = selectors.certificates_in_force(now).select_related("user", "role")
     rows: list[dict[str, Any]] = [
         {
             "on": certificate.valid_until.date(),
             "kind": "certificate",
             "label": _("Certificate as %(role)s expires") % {"role": certificate.role},
-            "who": selectors.person_label(viewer, certificate.user, names=names),
+            "person": certificate.user,
             "url": certificate.get_absolute_url(),
             "state": selectors.certificate_state(certificate, now),
         }
@@ -34,9 +35,7 @@ def agenda(viewer: Any, now: datetime, site_id: Any = None) -> dict[str, Any]:
     ending = selectors.appointments_in_force(now).filter(valid_until__isnull=False)
     if site_id:
         ending = ending.filter(site_id=site_id)
-    for row in (
-        ending.select_related("user", "role", "site").prefetch_related("user__groups").order_by("valid_until")[:_MOST]
-    ):
+    for row in ending.select_related("user", "role", "site").order_by("valid_until")[:_MOST]:
         if row.valid_until is None:
             continue
         rows.append(
@@ -44,7 +43,7 @@ def agenda(viewer: Any, now: datetime, site_id: Any = None) -> dict[str, Any]:
                 "on": row.valid_until.date(),
                 "kind": "appointment",
                 "label": _("Appointment as %(role)s ends") % {"role": row.role},
-                "who": selectors.person_label(viewer, row.user, names=names),
+                "person": row.user,
                 "url": row.get_absolute_url(),
                 "state": "watch" if row.interim else "",
             }
@@ -52,18 +51,21 @@ def agenda(viewer: Any, now: datetime, site_id: Any = None) -> dict[str, Any]:
     actions = Action.objects.permitted(viewer).filter(state=ActionState.OPEN)
     if site_id:
         actions = actions.filter(site_id=site_id)
-    due = actions.select_related("owner", "site").prefetch_related("owner__groups").order_by("due_on")
+    due = actions.select_related("owner", "site").order_by("due_on")
     rows += [
         {
             "on": action.due_on,
             "kind": "action",
             "label": action.text,
-            "who": selectors.person_label(viewer, action.owner, names=names),
+            "person": action.owner,
             "url": action.get_absolute_url(),
             "state": "overdue" if action.due_on < now.date() else "",
         }
         for action in due[:_MOST]
     ]
+    prefetch_related_objects([r["person"] for r in rows if r["person"] is not None], "groups")
+    for entry in rows:
+        entry["who"] = selectors.person_label(viewer, entry["person"], names=names)
     return {"months": _by_month(rows), "today": now.date(), **_waiting(viewer, site_id)}
 
 

@@ -117,3 +117,11 @@ class RoiReviewFilter(filters.FilterSet):
     class Meta:
         model = models.RoiReview
         fields = ["site", "adoption", "verdict", "held"]
+
+
+class RoiReviewPageFilter(RoiReviewFilter):
+    class Meta:
+        model = models.RoiReview
+        fields = ["site", "verdict", "held"]
+
+    adoption = None

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from coe.catalogue import REMIND_BEFORE
-from coe.models import Appointment, Certificate, CoeRole, QuizAttempt, Track
+from coe.choices import ActionState, RetrospectiveState
+from coe.models import Action, Appointment, Certificate, CoeRole, QuizAttempt, Retrospective, RoiReview, Track
 from devices.models import Site
 from portal.core.models import User
 from portal.core.roles import ROLES
@@ -93,7 +95,6 @@ def roles_by_site(sites: Iterable[Any], now: datetime) -> dict[Any, list[RoleFil
         appointments_in_force(now)
         .filter(user__is_active=True)
         .select_related("user", "role", "site")
-        .prefetch_related("user__groups")
         .order_by("interim", "-valid_from")
     )
     certified = set(certificates_in_force(now).values_list("user_id", "role_id"))
@@ -106,6 +107,25 @@ def roles_by_site(sites: Iterable[Any], now: datetime) -> dict[Any, list[RoleFil
             rows.append(RoleFilling(role, holders, good))
         found[site.pk] = rows
     return found
+
+
+def _many(rows: QuerySet[Any], by: str) -> Coalesce:
+    """How many of these rows belong to the site of the outer query."""
+    counted = rows.filter(**{by: OuterRef("pk")}).order_by().values(by).annotate(n=Count("pk")).values("n")
+    return Coalesce(Subquery(counted), 0)
+
+
+def sites_with_what_waits(viewer: Any, now: datetime, site_id: Any = None) -> list[Any]:
+    """The sites a person may see, each with ``drafts``, ``open_reviews``, ``open_actions`` and ``late_actions`` (one query)."""
+    opened = Action.objects.filter(state=ActionState.OPEN)
+    rows = Site.objects.permitted(viewer).annotate(
+        drafts=_many(Retrospective.objects.filter(state=RetrospectiveState.DRAFT), "site"),
+        open_reviews=_many(RoiReview.objects.filter(held_at=None), "adoption__site"),
+        open_actions=_many(opened, "site"),
+        late_actions=_many(opened.filter(due_on__lt=now.date()), "site"),
+    )
+    rows = rows.order_by("name", "pk")
+    return list(rows.filter(pk=site_id) if site_id else rows)
 
 
 def may_see_names(viewer: Any) -> bool:
@@ -187,11 +207,6 @@ def _cell(role: CoeRole, appointments: list[Appointment], certificate: Certifica
     if appointments:
         return SkillCell(role, "not_met", _("Appointed, no certificate"), None, True)
     return SkillCell(role, "", "")
-
-
-def sites_of(viewer: Any, site_id: Any = None) -> list[Site]:
-    rows = Site.objects.permitted(viewer).select_related("plant_clock").order_by("name")
-    return list(rows.filter(pk=site_id) if site_id else rows)
 
 
 def certificates_due(now: datetime, within: timedelta = EXPIRING) -> list[Certificate]:

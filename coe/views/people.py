@@ -12,9 +12,8 @@ from django.utils.translation import gettext_lazy
 from coe import selectors, services
 from coe.agenda import agenda
 from coe.catalogue import WORDS
-from coe.choices import ActionState, RetrospectiveState
 from coe.forms import AppointmentForm, ReasonForm
-from coe.models import Action, Appointment, Certificate, CoeRole, Retrospective, RoiReview, Track
+from coe.models import Appointment, Certificate, CoeRole, Track
 from coe.tables import certificate_words
 from coe.views.common import button, coe_crumb, tabs, unnamed
 from portal.core.access import get_permitted, require_global
@@ -31,7 +30,7 @@ class OverviewPage(Page):
         now = wall_now()
         user = request.user
         names = selectors.may_see_names(user)
-        sites = selectors.sites_of(user, self.site_id)
+        sites = selectors.sites_with_what_waits(user, now, self.site_id)
         filling = selectors.roles_by_site(sites, now)
         rows = [
             {
@@ -50,24 +49,20 @@ class OverviewPage(Page):
             }
             for site in sites
         ]
-        ids = [site.pk for site in sites]
         needed = [cell for cells in filling.values() for cell in cells]
-        actions = Action.objects.permitted(user).filter(site__in=ids, state=ActionState.OPEN)
-        overdue = actions.filter(due_on__lt=now.date()).count()
+        overdue = sum(site.late_actions for site in sites)
         return self.render(
             "coe/overview.html",
             {
                 "tabs": tabs("overview"),
                 "rows": rows,
-                "roles": list(CoeRole.objects.all()),
+                "roles": [cell.role for cell in filling[sites[0].pk]] if sites else [],
                 "filled": sum(cell.filled for cell in needed),
                 "needed": len(needed),
                 "expiring": len(selectors.certificates_due(now)),
-                "retrospectives": Retrospective.objects.permitted(user)
-                .filter(site__in=ids, state=RetrospectiveState.DRAFT)
-                .count(),
-                "reviews": RoiReview.objects.permitted(user).filter(adoption__site__in=ids, held_at=None).count(),
-                "open_actions": actions.count(),
+                "retrospectives": sum(site.drafts for site in sites),
+                "reviews": sum(site.open_reviews for site in sites),
+                "open_actions": sum(site.open_actions for site in sites),
                 "overdue_note": _("%(n)s overdue") % {"n": overdue} if overdue else _("none overdue"),
                 "filled_unit": _("of %(n)s") % {"n": len(needed)},
                 "roles_note": _("over %(n)s sites") % {"n": len(sites)} if len(sites) != 1 else str(sites[0]),

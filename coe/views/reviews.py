@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from coe import selectors, services
 from coe.charts import planned_and_measured
 from coe.choices import ActionState, RetrospectiveState
-from coe.filters import ActionPageFilter, RetrospectiveFilter, RoiReviewFilter
+from coe.filters import ActionPageFilter, RetrospectiveFilter, RoiReviewPageFilter
 from coe.forms import ActionForm, BudgetForm, HoldReviewForm, RetrospectiveForm
 from coe.models import Action, Retrospective, RoiReview
 from coe.periods import plus_months, quarter_name
@@ -177,7 +177,7 @@ class RoiReviewList(ListPage):
     title = gettext_lazy("ROI reviews")
     model = RoiReview
     table_class = RoiReviewTable
-    filterset_class = RoiReviewFilter
+    filterset_class = RoiReviewPageFilter
     site_path = "adoption__site_id"
     empty = {
         "title": gettext_lazy("No quarter is over yet"),

@@ -51,7 +51,7 @@ def test_pages_open_for_members_and_strangers_see_nothing_of_ours(
     url = reverse(f"coe:{name}")
     client = as_user(world.plant_manager)
     client.get(url)
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(12):
         found = client.get(url)
     assert found.status_code == 200
     stranger = as_user(world.stranger).get(url).content.decode()
@@ -68,7 +68,7 @@ def test_details_open_for_members_and_are_404_for_strangers(
     url = getattr(world, name).get_absolute_url() if name != "roi_review" else world.review.get_absolute_url()
     client = as_user(world.plant_manager)
     client.get(url)
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(12):
         assert client.get(url).status_code == 200
     assert as_user(world.stranger).get(url).status_code == 404
 
