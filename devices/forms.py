@@ -181,11 +181,6 @@ class ImportForm(forms.Form):
         label=_("Or paste the rows"),
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "pg-mono"}),
     )
-    partial = forms.BooleanField(
-        required=False,
-        label=_("Write the good rows even when others have problems"),
-        help_text=_("Otherwise one problem keeps the whole file out."),
-    )
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}

@@ -277,9 +277,8 @@ class _DeviceMaker(_Maker):
             address=address,
             **self.external(row),
         )
-        if kind is None:
-            return None
-        device.device_type = kind
+        if kind is not None:
+            device.device_type = kind
         row.take(device, {})
         codes = self.taken(site.pk, Device.objects.filter(site=site))
         if device.code in codes:

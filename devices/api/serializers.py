@@ -201,7 +201,7 @@ class CredentialSerializer(EntitySerializer):
         read_only_fields = fields
 
 
-class StopRequestSerializer(serializers.Serializer[Any]):
+class MachineStopAskSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=300)
     fallback = serializers.ChoiceField(
         choices=choices.Fallback.choices, required=False, help_text="What goes on; the device's own when left out."

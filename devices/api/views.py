@@ -33,12 +33,18 @@ class SiteViewSet(ExternalMixin, EntityViewSet):
         require_global(self.request.user, "devices.add_site", "delete")
         super().perform_delete(obj)
 
-    @extend_schema(methods=["get"], responses=serializers.PlantClockSerializer, filters=False)
+    @extend_schema(
+        methods=["get"],
+        responses=serializers.PlantClockSerializer,
+        filters=False,
+        operation_id="sites_replay_read",
+    )
     @extend_schema(
         methods=["post"],
         request=serializers.ReplayRequestSerializer,
         responses=serializers.PlantClockSerializer,
         filters=False,
+        operation_id="sites_replay_ask",
     )
     @action(detail=True, methods=["get", "post"], filterset_class=None, pagination_class=None)
     def replay(self, request: Request, pk: str) -> Response:
@@ -134,13 +140,13 @@ class DeviceViewSet(ExternalMixin, EntityViewSet):
         )
 
     @extend_schema(
-        request=serializers.StopRequestSerializer, responses={201: serializers.MachineStopSerializer}, filters=False
+        request=serializers.MachineStopAskSerializer, responses={201: serializers.MachineStopSerializer}, filters=False
     )
     @action(detail=True, methods=["post"], filterset_class=None, pagination_class=None)
     def stop(self, request: Request, pk: str) -> Response:
         """Stop the models on this gateway; the fallback says what goes on."""
         device = self.get_object_for("stop")
-        serializer = serializers.StopRequestSerializer(data=request.data)
+        serializer = serializers.MachineStopAskSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         stop = services.machine_stop(actor=request.user, device=device, **serializer.validated_data)
         return Response(serializers.MachineStopSerializer(stop).data, status=201)

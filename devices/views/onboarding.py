@@ -100,9 +100,11 @@ class ImportPage(FormPage):
                 raise DomainError("too_large", _("The file is larger than 5 MB. Split it."), status=413)
             table = read_table(upload.read() if upload is not None else data["text"].encode())
             self.plan = importing.import_plan(actor=request.user, kind=data["kind"], table=table)
-            writes = "write" in request.POST and (not self.plan.problems or data["partial"])
+            asked = request.POST.get("write")
+            partial = asked == "good"
+            writes = asked is not None and (not self.plan.problems or partial)
             if writes and self.plan.records:
-                plan = importing.import_run(actor=request.user, kind=data["kind"], table=table, partial=data["partial"])
+                plan = importing.import_run(actor=request.user, kind=data["kind"], table=table, partial=partial)
                 messages.success(
                     request,
                     _("%(n)s rows written, %(bad)s left out.") % {"n": len(plan.records), "bad": plan.refused_rows},

@@ -252,15 +252,16 @@ def test_import_page_checks_then_writes(plant, as_user):
     assert "p-1,P1" in checked.content.decode()
     assert not Device.objects.filter(code="p-1").exists()
     bad = good + "home,P 3,P3,Toaster\n"
-    refused = client.post(url("import"), {"kind": "devices", "text": bad, "write": "1"})
+    refused = client.post(url("import"), {"kind": "devices", "text": bad, "write": "all"})
     assert refused.status_code == 422
     assert "Toaster is not known" in refused.content.decode()
+    assert "small letters" in refused.content.decode()
     assert not Device.objects.filter(code="p-1").exists()
     wrong = client.post(url("import"), {"kind": "devices", "text": "a,b\n1,2\n", "check": "1"})
     assert wrong.status_code == 400
     assert "missing: site" in wrong.content.decode()
     assert client.post(url("import"), {"kind": "devices", "text": ""}).status_code == 422
-    written = client.post(url("import"), {"kind": "devices", "text": bad, "write": "1", "partial": "on"})
+    written = client.post(url("import"), {"kind": "devices", "text": bad, "write": "good"})
     assert written.status_code == 302
     assert Device.objects.filter(code__in=["p-1", "p-2"]).count() == 2
     assert as_user(plant.plant_manager).get(url("import")).status_code == 403
