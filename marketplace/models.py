@@ -65,7 +65,7 @@ class Plan(Entity):
         _("most calls a minute"), default=600, validators=[MinValueValidator(1)]
     )
 
-    access = (Access(SERVICE, "service_id"),)
+    access = (Access(SERVICE, "service_id"), Access(USE_CASE, "service__use_case_id", only=("view",)))
 
     class Meta:
         ordering = ["service", "name", "id"]
