@@ -86,6 +86,7 @@ class Gained:
     blocks: tuple[int, int] | None = None
     p_value: float | None = None
     until: str | None = None
+    enough: bool = False
     worth: dict[str, float | None] | None = None
     price: str | None = None
     currency: str = ""
@@ -161,6 +162,7 @@ def gained(outcome: Outcome, adoption: Adoption, quarter: date, plan: Plan) -> G
         return replace(told, planned_gain=planned, reason=paragraph(review.explain()))
     worth = None
     reason = ""
+    enough = review.finding is roi.Finding.NOT_PROVABLE_YET and _enough(review, outcome, blocks, exposure)
     if outcome.value_per_unit is None:
         reason = _("No worth per unit is set, so there is no money to show.")
     else:
@@ -182,7 +184,8 @@ def gained(outcome: Outcome, adoption: Adoption, quarter: date, plan: Plan) -> G
         p_value=_finite(review.p_value),
         until=review.until.date().isoformat() if review.until else None,
         worth=worth,
-        text=paragraph(review.explain()),
+        enough=enough,
+        text=paragraph(review.explain(), enough=enough),
         reason=reason,
     )
 
@@ -212,6 +215,14 @@ def _review(
         block_length=length,
     )
     return found, "bootstrap", change.blocks
+
+
+def _enough(review: roi.Review, outcome: Outcome, blocks: tuple[int, int], exposure: float) -> bool:
+    """Whether what the calculator says it takes to prove the planned gain is there already."""
+    if review.provability is not None:
+        ratio = review.provability.exposure_ratio
+        return ratio is not None and exposure >= ratio * (outcome.baseline_exposure or math.inf)
+    return review.blocks_needed is not None and min(blocks) >= roi.MIN_BLOCKS and blocks[1] >= review.blocks_needed
 
 
 @dataclass(frozen=True)

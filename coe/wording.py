@@ -59,5 +59,26 @@ def say(sentence: Sentence) -> str:
     return _templates()[sentence.key].format(**{name: _figure(name, value) for name, value in raw.items()})
 
 
-def paragraph(sentences: Iterable[Sentence]) -> str:
-    return " ".join(say(sentence) for sentence in sentences)
+#: What it would take is left out where all of it is there already.
+_TAKES = frozenset(
+    {
+        "roi.blocks_needed",
+        "roi.too_few_events",
+        "roi.pool_plants",
+        "roi.wait_times",
+        "roi.waiting_does_not_help",
+        "roi.provable",
+    }
+)
+
+
+def paragraph(sentences: Iterable[Sentence], *, enough: bool = False) -> str:
+    """``enough``: there is as much data as it takes to prove the planned gain, and still nothing is proved."""
+    said = [say(sentence) for sentence in sentences if not (enough and sentence.key in _TAKES)]
+    if enough:
+        said.append(enough_words())
+    return " ".join(said)
+
+
+def enough_words() -> str:
+    return _("The readings would be enough to prove the planned gain; what was measured is smaller, or chance.")

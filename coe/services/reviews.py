@@ -16,6 +16,7 @@ from coe.measured import Gained, Measured, Plan, as_detail, cents, measure
 from coe.models import Action, RoiReview
 from coe.periods import each, plus_months, quarter_of
 from coe.services.actions import action_create
+from coe.wording import enough_words
 from devices.plant_time import plant_now
 from governance.models import Batch
 from portal.core import audit
@@ -78,7 +79,9 @@ def _provable_from(rows: list[Gained], verdict: str) -> str:
     if verdict != ReviewVerdict.NOT_PROVABLE:
         return ""
     waiting = [row for row in rows if row.finding == roi.Finding.NOT_PROVABLE_YET]
-    if any(row.until is None for row in waiting):
+    if all(row.enough for row in waiting):
+        return enough_words()
+    if any(row.until is None and not row.enough for row in waiting):
         return _("Not provable by waiting at the present pace; the page says what it would take.")
     latest = max(row.until for row in waiting if row.until is not None)
     return _("Not provable until %(until)s (plant time) at the present pace.") % {"until": latest}

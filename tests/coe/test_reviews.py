@@ -291,3 +291,22 @@ def test_the_first_quarter_never_overlaps_the_baseline(cast: Any, adoption: Any)
     Outcome.objects.update(baseline_to=date(2014, 3, 31))
     assert services.first_quarter_of(adoption) == date(2014, 4, 1)
     assert not RoiReview.objects.exists()
+
+
+def test_enough_data_without_proof_is_said_so_and_not_blamed_on_time(cast: Any, adoption: Any) -> None:
+    weekly(outcome(cast), cast.home, datetime(2014, 1, 6, tzinfo=UTC), HARDLY)
+    enough = services.roi_review_prepare(adoption=adoption, quarter=Q1)
+    assert enough.detail["outcomes"][0]["enough"] is True
+    assert "would be enough" in enough.provable_from
+    assert "blocks" not in enough.detail["text"]
+
+
+def test_too_few_weeks_give_the_date_from_which_proof_can_be_expected(cast: Any, adoption: Any) -> None:
+    weekly(outcome(cast), cast.home, datetime(2014, 3, 3, tzinfo=UTC), BETTER[:4])
+    review = services.roi_review_prepare(adoption=adoption, quarter=Q1)
+    assert review.verdict == "not_provable"
+    row = review.detail["outcomes"][0]
+    assert row["enough"] is False
+    assert row["until"] > "2014-04-01"
+    assert row["until"] in review.provable_from
+    assert "(plant time)" in review.provable_from
