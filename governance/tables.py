@@ -28,12 +28,15 @@ class StatusColumn(tables.Column):
         super().__init__(**kwargs)
         self._labels = dict(source.choices)
 
-    def render(self, value: Any) -> Any:
-        label = self._labels.get(value, "")
-        return render_to_string("components/status.html", {"state": value, "label": str(label)})
+    def render(self, record: Any, bound_column: Any) -> Any:
+        # The value that a cell gets is the word already; the icon needs what is stored.
+        state = bound_column.accessor.resolve(record)
+        label = self._labels.get(state, "")
+        return render_to_string("components/status.html", {"state": state, "label": str(label)})
 
-    def value(self, value: Any) -> Any:
-        return str(self._labels.get(value, value))
+    def value(self, record: Any, bound_column: Any) -> Any:
+        state = bound_column.accessor.resolve(record)
+        return str(self._labels.get(state, state))
 
 
 class TimeColumn(tables.Column):

@@ -33,7 +33,7 @@ def drift_charts(pipeline: Pipeline) -> list[dict[str, Any]]:
 _Y = {
     DriftKind.FEATURE: "Largest effect (standard deviations)",
     DriftKind.LABEL: "Effect (standard deviations)",
-    DriftKind.CONCEPT: "Error of the window",
+    DriftKind.CONCEPT: "Error of the window (1 is as accepted)",
     DriftKind.RESIDUAL: "Accumulated excess error",
 }
 
@@ -84,8 +84,8 @@ def how(kind: str) -> str:
         )
     if kind == DriftKind.CONCEPT:
         return _(
-            "The error of the live predictions over a sliding window of labelled rows, against a limit set on rows that the model "
-            "had not been trained on."
+            "The error of the live predictions over a sliding window of labelled rows, in multiples of its accepted size; the limit was "
+            "set on rows that the model had not been trained on."
         )
     return _(
         "Row by row, the squared error above its accepted level is added up and falls back to zero while the model is fine. "

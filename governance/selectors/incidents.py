@@ -313,12 +313,11 @@ def error_figure(incident: Incident, challengers: Sequence[str]) -> dict[str, An
     if not pipeline.model.target:
         return _score_figure(incident, frame, state, marks)
     seen = loop.observed(frame, state)
-    places, residuals = seen.places, seen.residuals
-    if len(places) == 0:
+    if len(seen) == 0:
         return {"data": [], "reason": _("No row has both a prediction and a label yet.")}
-    times = frame.plant_ms[places]
+    times = frame.plant_ms[seen.places]
     window = min(100, max(10, (state.policy.config.window if state.policy else 600) // 6))
-    error = rolling_mean(np.abs(residuals), window)
+    error = rolling_mean(np.abs(seen.residuals), window)
     first = max(0, int(np.searchsorted(times, milliseconds(incident.began_plant_at))) - CONTEXT_ROWS // 2)
     last = len(times)
     if incident.resolved_plant_at is not None:

@@ -68,11 +68,16 @@ _NAMES = {
 _WITH_UNIT = {"mae", "rmse", "bias", "parity_max_abs"}
 
 
+def _figure(value: float) -> str:
+    """Four digits; very small figures by their power of ten rather than as 0.000."""
+    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else quantity(value, 4)
+
+
 def metric_rows(version: ModelVersion) -> list[tuple[str, str]]:
     """Every figure of a version with its name and unit."""
     unit = version.model.unit
     return [
-        (_(_NAMES.get(key, key)), f"{quantity(value, 4)} {unit}".strip() if key in _WITH_UNIT else quantity(value, 4))
+        (_(_NAMES.get(key, key)), f"{_figure(value)} {unit}".strip() if key in _WITH_UNIT else _figure(value))
         for key, value in version.metrics.items()
     ]
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import numpy as np
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from devices.choices import DeviceKind
 from devices.models import Device
@@ -135,8 +136,10 @@ def burn_figure(slo: Slo, ledger: Ledger, now: datetime) -> dict[str, Any]:
         return {"data": [], "reason": _("Nothing has been counted yet.")}
     x = iso(np.round(moments * 1000).astype(np.int64))
     shown = [None if np.isnan(value) else round(100 * value, 3) for value in left.tolist()]
+    # A single measured moment is no line.
+    mode = "lines" if np.isfinite(left).sum() > 2 else "lines+markers"
     traces = [
-        plots.line(x, shown, _("Budget left"), role="measured"),
+        plots.line(x, shown, _("Budget left"), role="measured", mode=mode),
         plots.line([x[0], x[-1]], [0, 0], _("Spent"), role="limit", dash="dash"),
     ]
     return plots.figure(
@@ -148,7 +151,10 @@ def guard_sentence(slo: Slo) -> str:
     """Why a single bad answer calls nobody."""
     if objective_of(slo).unit is Unit.TIME:
         return _("Time is counted second by second, so no least number of events is needed.")
-    return _(
-        "An alarm needs at least %(events)s answers in its long window and two bad ones among them: "
-        "one late repair in a quiet hour is bad luck, two are a pattern."
+    return ngettext(
+        "An alarm needs at least %(events)s answer in its long window, and two bad ones: "
+        "one late repair in a quiet hour is bad luck, two are a pattern.",
+        "An alarm needs at least %(events)s answers in its long window, and two bad ones among them: "
+        "one late repair in a quiet hour is bad luck, two are a pattern.",
+        slo.minimum_events,
     ) % {"events": slo.minimum_events}

@@ -52,7 +52,9 @@ def detail_urls(plant: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_lists_stay_within_their_queries(plant: Any, as_user: Any, name: str, django_assert_max_num_queries: Any) -> None:
+def test_lists_stay_within_their_queries(
+    plant: Any, as_user: Any, name: str, django_assert_max_num_queries: Any
+) -> None:
     client = as_user(plant.data_scientist)
     client.get(reverse(f"governance:{name}"))
     with django_assert_max_num_queries(14 if name == "trust" else 12):
@@ -258,6 +260,13 @@ def test_versions_are_signed_by_those_who_may(plant: Any, as_user: Any) -> None:
     assert as_user(plant.safety_officer).post(withdraw, {"reason": "Smells"}).status_code == 302
     version.refresh_from_db()
     assert version.state == "withdrawn"
+
+
+def test_a_status_column_knows_the_stored_state(plant: Any, as_user: Any) -> None:
+    html = as_user(plant.executive).get(plant.scene.model.get_absolute_url()).content.decode()
+    assert "pg-status-ok" in html.split('id="versions-title"')[1].split("</section>")[0]
+    html = as_user(plant.executive).get(reverse("governance:incidents")).content.decode()
+    assert "pg-status-ok" in html.split('id="table"')[1]
 
 
 def test_a_tampered_package_is_seen(plant: Any, as_user: Any) -> None:
