@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from portal.core.api.renderers import dumps
 from tests.bodies import api_body, form_body
-from tests.objects import World, make_cast, worlds
+from tests.objects import ROLES, World, make_cast, worlds
 from tests.routes import Route
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -73,7 +73,7 @@ class Stage(SimpleNamespace):
         from portal.core.models import AuditEntry
 
         address = self.url(route, model, world)
-        client = self.api(user) if route.kind == "api" else self.pages(user)  # signs in outside the savepoint
+        client = self.api(user) if route.kind == "api" else self.pages(user)
         before = set(AuditEntry.objects.values_list("pk", flat=True))
         with undone():
             if route.kind == "api":
@@ -118,7 +118,10 @@ def set_stage() -> Stage:
     cast = make_cast()
     ours, theirs = worlds(cast)
     theirs.shares(ours, "edge_bridge.Connection")
-    return Stage(cast=cast, ours=ours.fill(), theirs=theirs.fill(), clients={})
+    stage = Stage(cast=cast, ours=ours.fill(), theirs=theirs.fill(), clients={})
+    for person in (None, cast.stranger, *(getattr(cast, key) for key in ROLES)):
+        stage.pages(person)  # signed in here, outside every savepoint
+    return stage
 
 
 def why(answer: Any) -> str:
