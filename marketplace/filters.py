@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters as filters
-from django.forms import HiddenInput
+from django.forms import DateTimeInput, HiddenInput
 from django.utils.translation import gettext_lazy as _
 
 from marketplace import models
@@ -14,6 +14,10 @@ from marketplace import models
 def _of(field: str) -> Any:
     """Rows of one parent, by its id. The page carries it in the address; it is no box to type in."""
     return filters.UUIDFilter(field_name=field, widget=HiddenInput)
+
+
+def _moment() -> DateTimeInput:
+    return DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
 
 
 class ServiceFilter(filters.FilterSet):
@@ -52,8 +56,8 @@ class ClientKeyFilter(filters.FilterSet):
 
 class UsageEventFilter(filters.FilterSet):
     subscription = _of("subscription_id")
-    time_from = filters.IsoDateTimeFilter(field_name="time", lookup_expr="gte", label=_("From (UTC)"))
-    time_to = filters.IsoDateTimeFilter(field_name="time", lookup_expr="lt", label=_("Before (UTC)"))
+    time_from = filters.IsoDateTimeFilter(field_name="time", lookup_expr="gte", label=_("From (UTC)"), widget=_moment())
+    time_to = filters.IsoDateTimeFilter(field_name="time", lookup_expr="lt", label=_("Before (UTC)"), widget=_moment())
 
     class Meta:
         model = models.UsageEvent

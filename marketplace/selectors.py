@@ -82,6 +82,10 @@ class Usage:
     days: tuple[Day, ...]
 
     @property
+    def recent(self) -> int:
+        return sum(day.units for day in self.days)
+
+    @property
     def share(self) -> float:
         return self.units / self.subscription.plan.monthly_quota
 

@@ -13,6 +13,13 @@ from marketplace.models import Invoice, Service, UsageEvent
 from portal.core.clock import rfc3339
 
 _STATE = '{% include "components/status.html" with state=record.state label=record.get_state_display soft=True only %}'
+_INVOICE_STATE = (
+    '{% if record.state == "issued" %}'
+    + _STATE.replace("record.state ", '"pending" ')
+    + "{% else %}"
+    + _STATE
+    + "{% endif %}"
+)
 _SERVICE_STATE = (
     '{% load i18n %}{% if record.state == "published" and record.on_watch %}{% translate "Published, watch" as word %}'
     '{% include "components/status.html" with state="watch" label=word soft=True only %}'
@@ -27,8 +34,10 @@ class ServiceTable(tables.Table):
     state = tables.TemplateColumn(_SERVICE_STATE, verbose_name=_("State"))
     use_case = tables.Column(verbose_name=_("Made of"), order_by=("use_case__title",))
     answers = tables.Column(accessor="model__unit", verbose_name=_("Answers"), orderable=False)
-    fee = tables.Column(empty_values=(), verbose_name=_("From, a month"), orderable=False, attrs=_NUM)
-    rows = tables.Column(empty_values=(), verbose_name=_("1,000 rows"), orderable=False, attrs=_NUM)
+    fee = tables.Column(empty_values=(), verbose_name=_("Fee a month, from"), orderable=False, attrs=_NUM)
+    rows = tables.Column(empty_values=(), verbose_name=_("1,000 rows, from"), orderable=False, attrs=_NUM)
+
+    published_at = tables.TemplateColumn(_TIME, verbose_name=_("Published"), default="–")
 
     class Meta:
         model = Service
@@ -48,6 +57,9 @@ class ServiceTable(tables.Table):
     def render_rows(self, record: Service) -> str:
         plan = self._cheapest(record)
         return money.per_thousand(plan.unit_price_micro, plan.currency) if plan else "–"
+
+    def value_published_at(self, value: Any) -> str:
+        return rfc3339(value) if value else ""
 
     def value_state(self, record: Any) -> str:
         watched = record.state == ServiceState.PUBLISHED and record.on_watch
@@ -84,9 +96,10 @@ class UsageEventTable(tables.Table):
 
 class InvoiceTable(tables.Table):
     number = tables.Column(linkify=True, verbose_name=_("Invoice"))
-    state = tables.TemplateColumn(_STATE, verbose_name=_("State"))
+    state = tables.TemplateColumn(_INVOICE_STATE, verbose_name=_("State"))
     customer = tables.Column(accessor="subscription__customer", verbose_name=_("Customer"))
     service = tables.Column(accessor="subscription__service__name", verbose_name=_("Service"))
+    issued_at = tables.TemplateColumn(_TIME, verbose_name=_("Issued"), default="–")
     total_minor = tables.Column(verbose_name=_("Total"), attrs=_NUM)
 
     class Meta:
@@ -99,6 +112,9 @@ class InvoiceTable(tables.Table):
 
     def value_total_minor(self, record: Invoice) -> str:
         return money.amount(record.total_minor, record.currency)
+
+    def value_issued_at(self, value: Any) -> str:
+        return rfc3339(value) if value else ""
 
     def value_state(self, record: Invoice) -> str:
         return str(record.get_state_display())

@@ -12,7 +12,7 @@ from marketplace.models import ClientKey, Invoice, InvoiceLine, Plan, Service, S
 from portal.core.api.viewsets import EntitySerializer
 
 _OWN = ["id", "created_at", "updated_at", "version"]
-_WHOLE = {"min_value": 0, "max_value": 10**12}
+_WHOLE: dict[str, Any] = {"min_value": 0, "max_value": 10**12}
 
 
 class MoneySerializer(serializers.Serializer[Any]):

@@ -289,7 +289,9 @@ class Subscribe(OfService):
     def get_form(self, obj: Any, data: Any = None, files: Any = None) -> Any:
         first = Subscription.objects.filter(owner=self.request.user).order_by("-created_at").first()
         customer = first.customer if first else self.request.user.organisation
-        form = SubscribeForm(data, files, initial={"customer": customer, "plan": self.request.GET.get("plan")})
+        plans = list(obj.plans.all()[:2])
+        plan = self.request.GET.get("plan") or (plans[0].pk if len(plans) == 1 else None)
+        form = SubscribeForm(data, files, initial={"customer": customer, "plan": plan})
         form.fields["plan"].queryset = obj.plans.all()
         form.fields["plan"].label_from_instance = selectors.plan_in_words
         return form

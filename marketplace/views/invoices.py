@@ -86,7 +86,10 @@ class InvoicePage(DetailPage):
         check = services.invoice_reconcile(obj)
         return {
             "breadcrumbs": [(_("Invoices"), reverse("marketplace:invoices")), (obj.number, "")],
-            "state": {"state": obj.state, "label": obj.get_state_display()},
+            "state": {
+                "state": "pending" if obj.state == InvoiceState.ISSUED else obj.state,
+                "label": obj.get_state_display(),
+            },
             "lines": list(obj.lines.all()),
             "check": check,
             "currency": obj.currency,

@@ -66,11 +66,12 @@ class UsagePage(ListPage):
         return {
             "usage": usage,
             "figure": selectors.usage_figure(usage),
-            "month": selectors.month_start(wall_now()),
             "tabs": [
                 {"label": str(s), "url": f"?subscription={s.pk}", "active": s.pk == chosen.pk}
                 for s in self.subscriptions()
-            ],
+            ]
+            if len(self.subscriptions()) > 1
+            else [],
         }
 
 
@@ -102,7 +103,6 @@ class SubscriptionPage(DetailPage):
             "state": {"state": obj.state, "label": obj.get_state_display()},
             "usage": usage,
             "figure": selectors.usage_figure(usage),
-            "month": selectors.month_start(wall_now()),
             "keys": list(obj.keys.all()[:50]),
             "can_change": obj.may_change,
             "actions": _actions(obj, obj.may_change, obj.may_sell),

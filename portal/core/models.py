@@ -156,7 +156,8 @@ class AuditEntry(models.Model):
         Access(None, own="actor_id", everything="core.view_audit"),
         Access("devices.Site", "site_ref"),
         Access("usecases.UseCase", "use_case_ref"),
-        Access("marketplace.Service", "service_ref"),
+        # Customers see their service, not what other customers did there.
+        Access("marketplace.Service", "service_ref", verbs=(("view", "change"),)),
     )
     objects = PermittedQuerySet.as_manager()
 

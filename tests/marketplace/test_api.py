@@ -213,3 +213,15 @@ def test_drafts_are_not_in_a_customers_list(shop: Any, api: Any) -> None:
     assert api(shop.partner).get(url("services")).json()["results"] == []
     assert api(shop.partner).get(url("services", shop.service.pk)).status_code == 404
     assert len(api(shop.lead).get(url("services")).json()["results"]) == 1
+
+
+def test_a_customer_reads_no_trail_of_another(shop: Any, api: Any, as_user: Any) -> None:
+    from marketplace import services
+
+    person = make_user("second@customer.example")
+    services.partner_admit(actor=shop.lead, service=shop.service, email=person.email)
+    assert api(person).get("/api/v1/audit-entries").json()["results"] == []
+    assert "History" not in as_user(person).get(shop.service.get_absolute_url()).content.decode()
+    mine = {row["action"] for row in api(shop.partner).get("/api/v1/audit-entries").json()["results"]}
+    assert mine == {"subscription.create", "client_key.create"}
+    assert len(api(shop.lead).get("/api/v1/audit-entries").json()["results"]) > 4
