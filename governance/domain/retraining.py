@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from governance.domain.concept import ConceptLimit, ConceptWindows, Measure, concept_limit, windowed_errors
 
 Floats = NDArray[np.float64]
+ROUNDING = 1.0 + 1e-9  # row by row and all at once round differently
 Predict = Callable[[Floats], Floats]
 Fit = Callable[[Floats, Floats, Floats], Predict]
 
@@ -220,10 +221,10 @@ def calibrate(labels: ArrayLike, predictions: ArrayLike, config: RetrainingConfi
     scaled = relative / scale
     form: dict[str, Any] = {"measure": Measure.RMSE, "size": config.window, "step": config.stride}
     window = concept_limit(scaled, k=config.sigmas, **form)
-    highest = float(windowed_errors(scaled, **form).max())
+    highest = float(windowed_errors(scaled, **form).max()) * ROUNDING
     window = replace(window, open_above=max(window.open_above, highest))
     excess = accumulated_excess(capped_loss(scaled, config.cap), config.allowance)
-    return Limits(scale, floor, window, max(float(excess.max()) * config.headroom, 1.0))
+    return Limits(scale, floor, window, max(float(excess.max()) * config.headroom * ROUNDING, 1.0))
 
 
 def _level(predictions: Floats, floor: float) -> Floats:
