@@ -29,7 +29,7 @@ router.register("jobs", resources.JobViewSet, "job")
 router.register("audit-entries", resources.AuditEntryViewSet, "audit-entry")
 router.register("notifications", resources.NotificationViewSet, "notification")
 router.register("tokens", resources.TokenViewSet, "token")
-for app in APPS:
+for app in (*APPS, "portal.dashboard"):
     register = _optional(f"{app}.api.urls", "register")
     if register:
         register(router)

@@ -1,0 +1,395 @@
+"""My work: everything that waits for one person, most urgent first, from one query over all kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.fields import DateField, DateTimeField, IntegerField
+from django.db.models.functions import Coalesce, TruncMonth, TruncQuarter
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from coe.choices import ActionState, RetrospectiveState
+from coe.models import Action, Appointment, Retrospective, RoiReview
+from coe.periods import plus_months, quarter_name
+from coe.selectors import EXPIRING, appointments_in_force, certificates_in_force
+from devices.models import Site
+from devices.plant_time import plant_now
+from devices.selectors import onboarding_queue, reach_of
+from governance.choices import IncidentState, VersionState
+from governance.models import Incident, ModelVersion
+from portal.core.clock import wall_now
+from portal.core.models import User
+from portal.dashboard.rows import Row, branch, count, gather
+from usecases.choices import RoundState
+from usecases.gate_rules import SIGNERS, SignerSlot
+from usecases.models import Criterion, GateReview, Rating, ScoringRound, Signature
+from usecases.selectors import reviews_waiting_for
+
+#: Kinds in the order of their urgency when neither is overdue: what stops a machine or a repair comes first.
+ORDER = (
+    "incident",
+    "version",
+    "review",
+    "decision",
+    "action",
+    "appointment",
+    "certificate",
+    "retrospective",
+    "roi_review",
+    "round",
+    "enrolment",
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to do. ``due`` is a moment of wall time, or of plant time where ``clock`` says so; None: no date."""
+
+    kind: str
+    pk: UUID
+    icon: str
+    label: str
+    act: str
+    url: str
+    place: str
+    site: UUID | None
+    since: datetime | None
+    due: datetime | None
+    clock: str
+    overdue: bool
+    note: str
+
+    @property
+    def state(self) -> str:
+        return "overdue" if self.overdue else "pending"
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """Overdue first, then by kind, then by date, the oldest first."""
+        far = datetime.max.replace(tzinfo=UTC)
+        return (not self.overdue, ORDER.index(self.kind), self.due or far, self.since or far, str(self.pk))
+
+
+# ---- what waits, by kind -------------------------------------------------------------------------------------------------
+
+
+def _answered(slot: SignerSlot, **more: Any) -> Exists:
+    fits = Q(user__groups__name__in=sorted(slot.roles))
+    if slot.sponsor:
+        fits |= Q(user=F("review__gate__use_case__sponsor"))
+    return Exists(Signature.objects.filter(fits, review=OuterRef("pk"), **more))
+
+
+def _mine(slot: SignerSlot, user: Any) -> Q | None:
+    """The reviews of a gate in which this person can fill the slot; None: in no one."""
+    if slot.roles & set(user.role_keys):
+        return Q()
+    return Q(gate__use_case__sponsor=user) if slot.sponsor else None
+
+
+def reviews(user: Any) -> QuerySet[Any]:
+    """Open reviews in which a signature is missing that this person's roles (or being the sponsor) can give."""
+    wanted = Q(pk__in=[])
+    for number, slots in SIGNERS.items():
+        for slot in slots:
+            mine = _mine(slot, user)
+            if mine is not None:
+                wanted |= mine & Q(gate__number=number) & ~_answered(slot, approves=True)
+    return reviews_waiting_for(user).filter(wanted).select_related(None)
+
+
+def decisions(user: Any) -> QuerySet[Any]:
+    """Open reviews that everybody asked has signed, for or against, and that this signer may decide."""
+    wanted = Q(pk__in=[])
+    for number, slots in SIGNERS.items():
+        answered = Q(gate__number=number)
+        for slot in slots:
+            answered &= Q(_answered(slot))
+        for mine in (_mine(slot, user) for slot in slots):
+            if mine is not None:
+                wanted |= mine & answered
+    return GateReview.objects.permitted(user, "decide").filter(wanted, state="open")
+
+
+def versions(user: Any) -> QuerySet[Any]:
+    """Candidates that wait for the hand of somebody appointed to sign model versions."""
+    rows = ModelVersion.objects.permitted(user).filter(state=VersionState.CANDIDATE, signed_at=None)
+    return rows if "safety_officer" in user.role_keys else rows.none()
+
+
+def rounds(user: Any) -> QuerySet[Any]:
+    """Open rounds in which this rater has not answered everything ("I don't know" is an answer)."""
+    given = Rating.objects.filter(round=OuterRef("pk"), rater=user).order_by().values("round")
+    leaves = Criterion.objects.filter(criteria_set=OuterRef("criteria_set"), children=None).order_by()
+    cases = ScoringRound.use_cases.through.objects.filter(scoringround=OuterRef("pk")).values("scoringround")
+    return (
+        ScoringRound.objects.filter(state=RoundState.OPEN, raters=user)
+        .annotate(
+            given=_count(given.annotate(n=Count("pk")).values("n")),
+            asked=_count(leaves.values("criteria_set").annotate(n=Count("pk")).values("n"))
+            * _count(cases.annotate(n=Count("pk")).values("n")),
+        )
+        .filter(given__lt=F("asked"))
+    )
+
+
+def _count(rows: QuerySet[Any]) -> Coalesce:
+    return Coalesce(Subquery(rows, output_field=IntegerField()), Value(0))
+
+
+def incidents(user: Any) -> QuerySet[Any]:
+    return (
+        Incident.objects.permitted(user, "acknowledge")
+        .exclude(state=IncidentState.RESOLVED)
+        .filter(acknowledged_at=None)
+    )
+
+
+def _plant_time(path: str, now: datetime) -> Coalesce:
+    return Coalesce(F(f"{path}__plant_clock__plant_now"), Value(now, output_field=DateTimeField()))
+
+
+def retrospectives(user: Any, now: datetime) -> QuerySet[Any]:
+    """Of each site the newest draft whose month is over; ``older`` counts those before it."""
+    over = Retrospective.objects.filter(state=RetrospectiveState.DRAFT).annotate(
+        running=TruncMonth(_plant_time("site", now), output_field=DateField(), tzinfo=UTC)
+    )
+    same = over.filter(site=OuterRef("site"), month__lt=F("running")).order_by()
+    return (
+        over.permitted(user, "hold")
+        .filter(month__lt=F("running"))
+        .annotate(
+            newer=Exists(same.filter(month__gt=OuterRef("month"))),
+            older=_count(same.filter(month__lt=OuterRef("month")).values("site").annotate(n=Count("pk")).values("n")),
+        )
+        .filter(newer=False)
+    )
+
+
+def roi_reviews(user: Any, now: datetime) -> QuerySet[Any]:
+    """Of each adoption the newest review not held whose quarter is over; ``older`` counts those before it."""
+    over = RoiReview.objects.filter(held_at=None).annotate(
+        running=TruncQuarter(_plant_time("adoption__site", now), output_field=DateField(), tzinfo=UTC)
+    )
+    same = over.filter(adoption=OuterRef("adoption"), quarter__lt=F("running")).order_by()
+    counted = same.filter(quarter__lt=OuterRef("quarter")).values("adoption").annotate(n=Count("pk")).values("n")
+    return (
+        over.permitted(user, "hold")
+        .filter(quarter__lt=F("running"))
+        .annotate(newer=Exists(same.filter(quarter__gt=OuterRef("quarter"))), older=_count(counted))
+        .filter(newer=False)
+    )
+
+
+def certificates(user: Any, now: datetime) -> QuerySet[Any]:
+    """The person's own certificates that end soon and that no newer one outlives."""
+    renewed = certificates_in_force(now).filter(
+        user=OuterRef("user"), role=OuterRef("role"), valid_until__gt=now + EXPIRING
+    )
+    return certificates_in_force(now).filter(~Exists(renewed), user=user, valid_until__lte=now + EXPIRING)
+
+
+def appointments(user: Any, now: datetime) -> QuerySet[Any]:
+    """The person's own appointments without a certificate: what they stand in for has to be earned before they end."""
+    certified = certificates_in_force(now).filter(user=OuterRef("user"), role=OuterRef("role"))
+    rows: QuerySet[Appointment] = appointments_in_force(now)
+    return rows.filter(~Exists(certified), user=user, valid_until__isnull=False)
+
+
+def sites_to_onboard(user: Any, now: datetime) -> QuerySet[Any]:
+    """Sites where this person may enrol devices, with how many wait."""
+    waiting = onboarding_queue(now).filter(site=OuterRef("pk")).order_by().values("site")
+    first = waiting.annotate(first=Min("created_at")).values("first")
+    return (
+        Site.objects.permitted(user, "enrol")
+        .annotate(
+            waiting=_count(waiting.annotate(n=Count("pk")).values("n")),
+            first_at=Subquery(first, output_field=DateTimeField()),
+        )
+        .filter(waiting__gt=0)
+    )
+
+
+_AT_ADOPTION = {"site": "adoption__site_id", "site_name": "adoption__site__name", "adoption": "adoption_id"}
+_AT_GATE = {name: f"gate__{path}" for name, path in _AT_ADOPTION.items()}
+_AT_SITE = {"site": "site_id", "site_name": "site__name"}
+_REVIEW = {"title": "gate__use_case__title", "since": "created_at", "number": "gate__number", **_AT_GATE}
+_COLUMNS: dict[str, dict[str, Any]] = {
+    "incident": {"title": "title", "text": "cause", "since": "opened_at", **_AT_ADOPTION},
+    "version": {"title": "model__name", "since": "trained_at", "number": "number"},
+    "review": _REVIEW,
+    "decision": _REVIEW,
+    "action": {"title": "text", "since": "created_at", "due_on": "due_on", **_AT_SITE},
+    "appointment": {
+        "pk": "role_id",
+        "title": "role__name",
+        "since": "valid_from",
+        "due_at": "valid_until",
+        **_AT_SITE,
+    },
+    "certificate": {"pk": "role_id", "title": "role__name", "since": "issued_at", "due_at": "valid_until"},
+    "retrospective": {
+        "title": "site__name",
+        "since": "created_at",
+        "due_on": "month",
+        "number": "older",
+        **_AT_SITE,
+    },
+    "roi_review": {
+        "title": "adoption__use_case__title",
+        "since": "created_at",
+        "due_on": "quarter",
+        "number": "older",
+        **_AT_ADOPTION,
+    },
+    "round": {"title": "title", "since": "created_at", "number": "given", "of": "asked"},
+    "enrolment": {"title": "name", "site": "pk", "site_name": "name", "number": "waiting", "since": "first_at"},
+}
+
+
+def _waiting(user: Any, now: datetime) -> dict[str, QuerySet[Any]]:
+    """The rows of each kind, as querysets."""
+    return {
+        "incident": incidents(user),
+        "version": versions(user),
+        "review": reviews(user),
+        "decision": decisions(user),
+        "action": Action.objects.permitted(user).filter(state=ActionState.OPEN, owner=user),
+        "appointment": appointments(user, now),
+        "certificate": certificates(user, now),
+        "retrospective": retrospectives(user, now),
+        "roi_review": roi_reviews(user, now),
+        "round": rounds(user),
+        "enrolment": sites_to_onboard(user, now),
+    }
+
+
+def waiting_for(user: Any) -> list[Item]:
+    """Everything that waits for this person, the most urgent first. One query, and those of the person's roles."""
+    if not getattr(user, "is_authenticated", False):
+        return []
+    now = wall_now()
+    clocks = {site.pk: plant_now(site) for site in reach_of(user).sites}
+    rows = gather(branch(found, kind, **_COLUMNS[kind]) for kind, found in _waiting(user, now).items())
+    return sorted((_item(row, now, clocks) for row in rows), key=lambda item: item.rank)
+
+
+def work_of(user: User) -> list[Item]:
+    """``waiting_for``, read once per request: the menu counts what a page has read already."""
+    kept: list[Item] | None = getattr(user, "_dashboard_work", None)
+    if kept is None:
+        kept = waiting_for(user)
+        user._dashboard_work = kept  # type: ignore[attr-defined]
+    return kept
+
+
+def work_count(user: Any) -> int:
+    """How much waits; one narrow query where the page has not read the rows."""
+    kept: list[Item] | None = getattr(user, "_dashboard_work", None)
+    return len(kept) if kept is not None else count(_waiting(user, wall_now()).values())
+
+
+def at_site(items: Iterable[Item], site_id: Any) -> list[Item]:
+    """Those of one site, and those of no site in particular."""
+    return [item for item in items if not site_id or item.site is None or str(item.site) == str(site_id)]
+
+
+# ---- in words ------------------------------------------------------------------------------------------------------------
+
+_ADDRESS = {
+    "incident": "governance:incident",
+    "version": "governance:model-version",
+    "review": "usecases:review",
+    "decision": "usecases:review",
+    "action": "coe:action",
+    "appointment": "coe:role",
+    "certificate": "coe:role",
+    "retrospective": "coe:retrospective",
+    "roi_review": "coe:roi-review",
+    "round": "usecases:round",
+}
+_ICON = {"version": "model_version", "review": "gate_review", "decision": "gate_review", "round": "scoring"}
+
+
+def _item(row: Row, now: datetime, clocks: dict[Any, datetime]) -> Item:
+    due, clock, overdue = _due(row, now, clocks)
+    label, act, note = _words(row)
+    url = (
+        f"{reverse('devices:onboarding')}?site={row.pk}"
+        if row.kind == "enrolment"
+        else reverse(_ADDRESS[row.kind], args=[row.pk])
+    )
+    return Item(
+        kind=row.kind,
+        pk=row.pk,
+        icon=_ICON.get(row.kind, row.kind),
+        label=label,
+        act=act,
+        url=url,
+        place=row.site_name or "",
+        site=row.site,
+        since=row.since,
+        due=due,
+        clock=clock,
+        overdue=overdue,
+        note=note,
+    )
+
+
+def _due(row: Row, now: datetime, clocks: dict[Any, datetime]) -> tuple[datetime | None, str, bool]:
+    """When it is due, by which clock, and whether that is over. A review is due by the end of the month or quarter after."""
+    if row.kind in {"retrospective", "roi_review"} and row.due_on is not None:
+        months = 1 if row.kind == "retrospective" else 3
+        due = _midnight(plus_months(row.due_on, 2 * months))
+        return due, "plant", due <= clocks.get(row.site, now)
+    if row.due_on is not None:
+        due = _midnight(row.due_on)
+        return due, "wall", row.due_on < now.date()
+    return row.due_at, "wall", row.due_at is not None and row.due_at <= now
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+def _words(row: Row) -> tuple[str, str, str]:
+    """What to do, what the button says, and a remark."""
+    words: dict[str, Any] = {"what": row.title, "n": row.number or 0, "of": row.of or 0}
+    older = ""
+    if row.kind in {"retrospective", "roi_review"} and row.number:
+        older = ngettext("%d older one waits too", "%d older ones wait too", row.number) % row.number
+    if row.kind == "incident":
+        return _("Take the incident: %(what)s") % words, _("Open the incident"), row.text or ""
+    if row.kind == "version":
+        return _("Sign %(what)s v%(n)s") % words, _("Open the version"), _("It cannot be rolled out unsigned")
+    if row.kind == "review":
+        return _("Sign the review of gate %(n)s: %(what)s") % words, _("Read and sign"), ""
+    if row.kind == "decision":
+        text = _("Decide gate %(n)s: %(what)s") % words
+        return text, _("Open the review"), _("Everybody asked has signed")
+    if row.kind == "action":
+        return row.title, _("Open the action"), ""
+    if row.kind == "appointment":
+        text = _("Earn your certificate as %(what)s") % words
+        return text, _("See the role"), _("Your appointment stands without one until it ends")
+    if row.kind == "certificate":
+        text = _("Renew your certificate as %(what)s") % words
+        return text, _("See the role"), _("Without it you can no longer sign")
+    if row.kind == "retrospective" and row.due_on is not None:
+        words["month"] = f"{row.due_on:%B %Y}"
+        return _("Hold the retrospective of %(month)s") % words, _("Open it, it is filled in"), older
+    if row.kind == "roi_review" and row.due_on is not None:
+        words["quarter"] = quarter_name(row.due_on)
+        return _("Hold the ROI review of %(quarter)s: %(what)s") % words, _("Open it, it is computed"), older
+    if row.kind == "round":
+        note = _("%(n)s of %(of)s answers given") % words
+        return _("Rate in the round: %(what)s") % words, _("Rate now"), note
+    text = ngettext("Onboard %d device", "Onboard %d devices", words["n"]) % words["n"]
+    return text, _("Open onboarding"), ""
