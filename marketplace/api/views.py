@@ -25,7 +25,7 @@ class ServiceViewSet(CreateMixin, UpdateMixin, BaseViewSet):
     ordering_fields = ("name", "code", "published_at", *_TIMES)
     create_permission = "marketplace.add_service"
     container_field = "use_case"
-    bulk = None  # a service is packaged one at a time
+    bulk: Any = None  # a service is packaged one at a time
 
     def get_serializer_class(self) -> Any:
         return shapes.ServiceSerializer if self.action == "list" else shapes.ServiceDetailSerializer
@@ -119,7 +119,7 @@ class SubscriptionViewSet(CreateMixin, BaseViewSet):
     serializer_class = shapes.SubscriptionSerializer
     filterset_class = filters.SubscriptionFilter
     ordering_fields = ("customer", "started_at", *_TIMES)
-    bulk = None  # a person subscribes to one thing at a time
+    bulk: Any = None  # a person subscribes to one thing at a time
 
     def perform_create(self, data: dict[str, Any]) -> Any:
         return services.subscription_create(actor=self.request.user, **data)

@@ -113,7 +113,7 @@ class ServicePage(DetailPage):
             (_("Published"), f"{obj.published_at:%d %b %Y}" if obj.published_at else ""),
         ]
 
-    def more(self, obj: Service) -> dict[str, Any]:
+    def more(self, obj: Any) -> dict[str, Any]:
         user = self.request.user
         changes, uses = obj.may_change, obj.may_use
         watch = selectors.watch_reasons([obj]).get(obj.pk, []) if obj.on_watch else []
@@ -287,13 +287,15 @@ class Subscribe(OfService):
         return service
 
     def get_form(self, obj: Any, data: Any = None, files: Any = None) -> Any:
-        first = Subscription.objects.filter(owner=self.request.user).order_by("-created_at").first()
-        customer = first.customer if first else self.request.user.organisation
+        user: Any = self.request.user
+        first = Subscription.objects.filter(owner=user).order_by("-created_at").first()
+        customer = first.customer if first else user.organisation
         plans = list(obj.plans.all()[:2])
         plan = self.request.GET.get("plan") or (plans[0].pk if len(plans) == 1 else None)
         form = SubscribeForm(data, files, initial={"customer": customer, "plan": plan})
-        form.fields["plan"].queryset = obj.plans.all()
-        form.fields["plan"].label_from_instance = selectors.plan_in_words
+        field: Any = form.fields["plan"]
+        field.queryset = obj.plans.all()
+        field.label_from_instance = selectors.plan_in_words
         return form
 
     def save(self, obj: Any, form: Any) -> str:

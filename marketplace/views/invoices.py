@@ -68,7 +68,7 @@ class InvoicePage(DetailPage):
             (_("Paid"), f"{obj.paid_at:%d %b %Y}" if obj.paid_at else ""),
         ]
 
-    def actions(self, obj: Invoice) -> list[dict[str, Any]]:
+    def actions(self, obj: Any) -> list[dict[str, Any]]:
         def url(name: str) -> str:
             return reverse(f"marketplace:{name}", args=[obj.pk])
 

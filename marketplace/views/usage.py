@@ -96,7 +96,7 @@ class SubscriptionPage(DetailPage):
             (_("Ended"), f"{obj.ended_at:%d %b %Y}" if obj.ended_at else _("still running")),
         ]
 
-    def more(self, obj: Subscription) -> dict[str, Any]:
+    def more(self, obj: Any) -> dict[str, Any]:
         usage = selectors.usage_of(obj, wall_now())
         return {
             "breadcrumbs": [(_("Usage"), reverse("marketplace:usage")), (str(obj), "")],
