@@ -51,6 +51,7 @@ class Route:
 
 
 def _kind(path: str, module: str) -> str:
+    path = path.lstrip("^")
     if path.startswith("api/v1/"):
         return "api"
     if path.startswith(("edge/", "services/")) and not module.endswith("views"):
