@@ -10,7 +10,14 @@ from django.db import transaction
 from devices.choices import SiteKind
 from devices.models import Device
 from devices.plant_time import plant_clock_update
-from devices.services import device_report, machine_released_locally, machine_stop_confirm, machine_stopped_locally
+from devices.services import (
+    Report,
+    device_report,
+    device_reports,
+    machine_released_locally,
+    machine_stop_confirm,
+    machine_stopped_locally,
+)
 from devices.services.live import plant_moment
 from devices.services.stopping import open_stop
 from edge_bridge import wire
@@ -47,6 +54,8 @@ def reported_take(gateway: Device, report: wire.ReportedState) -> None:
         actual_version=report.desired_version,
         counts=0,
     )
+    heard = {source.name for source in report.sources if source.connected}
+    device_reports([Report(s.plc.pk, now, counts=0) for s in sources if s.name in heard])
     _stops(gateway, report, now)
     by_key = {r.id: r for r in report.installations}
     for row in rows:

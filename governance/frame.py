@@ -35,6 +35,8 @@ class Frame:
     label: Floats = field(default_factory=lambda: np.empty(0))
     predictions: dict[str, Floats] = field(default_factory=dict)
     last_inbox: int = -1
+    first_inbox: int = -1
+    taken: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if self.features.shape[1] != len(self.names):
@@ -96,6 +98,8 @@ class Frame:
 
 
 _frames: dict[Any, Frame] = {}
+# A message with a lower id may be committed after one with a higher: so far back is looked again for what was not taken.
+_LOOK_BACK = 400
 
 
 def frame_of(pipeline: Pipeline) -> Frame:
@@ -105,20 +109,26 @@ def frame_of(pipeline: Pipeline) -> Frame:
         frame = Frame(tuple(pipeline.model.features), pipeline.model.target)
         _load_compacted(pipeline, frame)
         _frames[pipeline.pk] = frame
-    rows = (
-        InboxMessage.objects.filter(
-            gateway__site_id=pipeline.adoption.site_id,
-            stream__startswith=f"{pipeline.stream}/",
-            id__gt=frame.last_inbox,
-            kind__in=lake.ROW_KINDS,
-        )
-        .order_by("id")
-        .only("id", "kind", "payload", "stream")
-    )
+    rows = InboxMessage.objects.filter(
+        gateway__site_id=pipeline.adoption.site_id,
+        stream__startswith=f"{pipeline.stream}/",
+        id__gt=frame.last_inbox - _LOOK_BACK,
+        kind__in=lake.ROW_KINDS,
+    ).order_by("id")
+    known = frame.taken
+    fresh = [pk for pk in rows.values_list("id", flat=True) if pk not in known and pk > frame.first_inbox]
+    if not fresh:
+        return frame
     mine = _version_ids(pipeline)
-    for message in rows.iterator(chunk_size=500):
-        _take(frame, message.kind, unpack(message.payload), mine)
-        frame.last_inbox = message.pk
+    for first in range(0, len(fresh), 500):
+        part = (
+            InboxMessage.objects.filter(pk__in=fresh[first : first + 500]).order_by("id").only("id", "kind", "payload")
+        )
+        for message in part:
+            _take(frame, message.kind, unpack(message.payload), mine)
+            frame.taken.add(message.pk)
+            frame.last_inbox = max(frame.last_inbox, message.pk)
+    frame.taken = {pk for pk in frame.taken if pk > frame.last_inbox - _LOOK_BACK}
     return frame
 
 
@@ -162,7 +172,6 @@ def _load_compacted(pipeline: Pipeline, frame: Frame) -> None:
                     model_version=str(version),
                 )
                 frame.add(kind, block)
-        frame.last_inbox = max(frame.last_inbox, -1)
     # Everything the lake holds was committed before what the inbox still keeps uncompacted; take those again, they change nothing twice.
     first_open = (
         InboxMessage.objects.filter(
@@ -174,3 +183,5 @@ def _load_compacted(pipeline: Pipeline, frame: Frame) -> None:
     )
     newest = InboxMessage.objects.order_by("-id").values_list("id", flat=True).first()
     frame.last_inbox = (first_open - 1) if first_open is not None else (newest if newest is not None else -1)
+    # Nothing up to here is looked at again: it is in the arrays.
+    frame.first_inbox = frame.last_inbox

@@ -128,12 +128,11 @@ def drift_handled(subject: Subject) -> Measurement:
         .select_related("incident", "pipeline")
         .order_by("opened_at")
     )
-    newest = {
-        incident: state
-        for incident, state in Retraining.objects.filter(incident__in=[a.incident_id for a in alerts])
+    newest = dict(
+        Retraining.objects.filter(incident__in=[a.incident_id for a in alerts])
         .order_by("created_at")
         .values_list("incident_id", "state")
-    }
+    )
     unhandled = [a for a in alerts if newest.get(a.incident_id) != RetrainingState.LIVE]
     first = unhandled[0] if unhandled else None
     text = (

@@ -10,7 +10,7 @@ SCHEDULE: dict[str, dict[str, object]] = {
     "edge-rollouts": {"task": "edge_bridge.rollouts_advance", "schedule": 2.0, "options": {"expires": 10}},
     "edge-desired": {"task": "edge_bridge.refresh_desired", "schedule": 15.0, "options": {"expires": 15}},
     "edge-connections": {"task": "edge_bridge.check_connections", "schedule": 30.0, "options": {"expires": 30}},
-    "coe-reviews": {"task": "coe.prepare_reviews", "schedule": 300.0, "options": {"expires": 300}},
+    "coe-reviews": {"task": "coe.prepare_reviews", "schedule": 60.0, "options": {"expires": 60}},
     "coe-remind": {"task": "coe.remind", "schedule": 86_400.0},
     "marketplace-invoices": {"task": "marketplace.invoice_month", "schedule": 3600.0, "options": {"expires": 3600}},
     "core-prune": {"task": "core.prune", "schedule": 3600.0},

@@ -64,7 +64,7 @@ def pipeline_commission(
         first, second = data.slice(0, cut), data.slice(cut, len(places))
         out_of_fold = recipe.build(first, second, channels, model)
         chosen = config or RetrainingConfig()
-        limits = calibrate(second.target, out_of_fold.predict(second.inputs), chosen)
+        limits = calibrate(second.labels, out_of_fold.predict(second.inputs), chosen)
         policy = RetrainingPolicy(chosen, limits, start=len(places))
         reference |= {"out_of_fold_rows": len(second.plant_ms), "split_at": moment(int(data.plant_ms[cut])).isoformat()}
         metrics = dict(out_of_fold.package.metrics)

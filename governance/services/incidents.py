@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from governance import signals
 from governance.choices import AlertKind, AlertState, IncidentState
@@ -158,7 +159,7 @@ def incident_acknowledge(*, actor: Any, incident: Incident) -> None:
     changed = (
         Incident.objects.filter(pk=incident.pk, acknowledged_at=None)
         .exclude(state=IncidentState.RESOLVED)
-        .update(acknowledged_at=now, acknowledged_by=actor, version=incident.version + 1)
+        .update(acknowledged_at=now, acknowledged_by=actor, version=F("version") + 1)
     )
     if changed != 1:
         raise DomainError("acknowledged", "Somebody has this already, or it is over.")
@@ -169,4 +170,6 @@ def incident_acknowledge(*, actor: Any, incident: Incident) -> None:
 
 def incident_mitigating(incident: Incident | None) -> None:
     if incident is not None:
-        Incident.objects.filter(pk=incident.pk, state=IncidentState.OPEN).update(state=IncidentState.MITIGATING)
+        Incident.objects.filter(pk=incident.pk, state=IncidentState.OPEN).update(
+            state=IncidentState.MITIGATING, version=F("version") + 1, updated_at=wall_now()
+        )

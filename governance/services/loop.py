@@ -89,11 +89,11 @@ def live_predictions(frame: Frame, state: LoopState) -> Floats:
         out[chosen] = values[: frame.n][chosen]
     times = frame.plant_ms[: frame.n]
     for champion in state.champions:
-        values = frame.predictions.get(champion["version"])
-        if values is None:
+        predicted = frame.predictions.get(champion["version"])
+        if predicted is None:
             continue
-        here = (times >= champion["from_ms"]) & np.isfinite(values[: frame.n])
-        out[here] = values[: frame.n][here]
+        here = (times >= champion["from_ms"]) & np.isfinite(predicted[: frame.n])
+        out[here] = predicted[: frame.n][here]
     return out
 
 

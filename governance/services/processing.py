@@ -144,7 +144,7 @@ class Recorder:
         self.links: list[tuple[Batch, Batch]] = []
         self.results: list[CheckResult] = []
         self.failed: list[CheckResult] = []
-        self._windows: dict[tuple[Any, int], Batch] = {}
+        self._windows: dict[tuple[Any, Any], Batch] = {}
         self._last_ms: dict[tuple[Any, str], int | None] = {}
         self._reporters: set[tuple[int, int]] = set()
 
@@ -280,7 +280,7 @@ def _check_alerts(pipeline: Pipeline, recorder: Recorder, fast_forwarded: bool) 
         .order_by("-plant_at", "-created_at")
         .values_list("state", "plant_at", "text")[:6]
     )
-    at = newest[0][1]
+    at: Any = newest[0][1]
     if len(newest) == 6 and all(state == CheckState.FAILED for state, _, _ in newest):
         incidents.alert_open(
             pipeline=pipeline,

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import numpy as np
 from django.db import transaction
+from django.db.models import F
 
 from devices.models import Channel
 from governance import recipes
@@ -242,6 +243,17 @@ def retraining_release(*, actor: Any, retraining: Retraining) -> None:
     )
 
 
+def waiting_release(*, actor: Any, version: ModelVersion) -> None:
+    """Go on with the repair that waited for this version's signature, if there is one."""
+    waiting = (
+        Retraining.objects.filter(challenger=version, state=RetrainingState.REGISTERING)
+        .select_related("pipeline__adoption__site", "pipeline__model", "incident", "challenger")
+        .first()
+    )
+    if waiting is not None:
+        retraining_release(actor=None, retraining=waiting)
+
+
 @transaction.atomic
 def retraining_live(*, retraining: Retraining, from_ms: int) -> None:
     """The rollout is through: the challenger runs on all gateways; ``from_ms`` is the plant time from which it predicts."""
@@ -251,11 +263,13 @@ def retraining_live(*, retraining: Retraining, from_ms: int) -> None:
     loop.champion_deployed(pipeline=retraining.pipeline, version_id=version.pk, from_ms=from_ms)
     _step(retraining, "", RetrainingState.LIVE)
     now = wall_now()
-    Retraining.objects.filter(pk=retraining.pk).update(finished_at=now)
+    Retraining.objects.filter(pk=retraining.pk).update(finished_at=now, version=F("version") + 1)
     if retraining.incident_id is not None:
         incident = Incident.objects.get(pk=retraining.incident_id)
         if incident.live_at is None:
-            Incident.objects.filter(pk=incident.pk, live_at=None).update(live_at=now)
+            Incident.objects.filter(pk=incident.pk, live_at=None).update(
+                live_at=now, version=F("version") + 1, updated_at=now
+            )
         incidents.step_add(
             incident, "live", f"Version {version.number} is live on all gateways", link=version.get_absolute_url()
         )

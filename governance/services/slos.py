@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Min, Q
+from django.db.models import Case, F, Min, Q, Sum, When
+from django.db.models.functions import TruncHour
 
 from devices.choices import DeviceKind
 from devices.models import Device, LinkHistory
@@ -32,6 +33,8 @@ from portal.core.clock import wall_now
 
 # A minute that no gateway has spoken for may still be in its store; it counts as down only after this long.
 SILENT_AFTER = timedelta(minutes=10)
+# The longest short window of the burn-rate tiers is six hours.
+FINE_FOR = timedelta(hours=7)
 _DAY = 86_400.0
 
 
@@ -133,15 +136,22 @@ def ledger_of(slo: Slo, now: datetime) -> tuple[Ledger, int, int]:
         responses = _responses(slo, now)
         return responses.ledger(), responses.pending, responses.overdue
     sources = max(1, len(gateways_of(slo)))
-    since = now - timedelta(days=slo.window_days)
-    rows = np.array(
-        [
-            (_seconds(at), good, bad)
-            for at, good, bad in SloEvent.objects.filter(slo=slo, at__gte=since).values_list("at", "good", "bad")
-        ],
-        dtype=np.float64,
-    ).reshape(-1, 3)
+    rows = np.array(_uptime_rows(slo, now), dtype=np.float64).reshape(-1, 3)
     return EventLedger.from_counts(rows[:, 0], rows[:, 1] / sources, rows[:, 2] / sources), 0, 0
+
+
+def _uptime_rows(slo: Slo, now: datetime) -> list[tuple[float, float, float]]:
+    """(moment, good seconds, bad seconds): by the minute for the last hours, which the short burn windows need, by the hour before."""
+    recent = (now - FINE_FOR).replace(minute=0, second=0, microsecond=0)
+    rows = (
+        SloEvent.objects.filter(slo=slo, at__gte=now - timedelta(days=slo.window_days))
+        .annotate(bucket=Case(When(at__lt=recent, then=TruncHour("at")), default=F("at")))
+        .values("bucket")
+        .annotate(all_good=Sum("good"), all_bad=Sum("bad"))
+        .order_by("bucket")
+        .values_list("bucket", "all_good", "all_bad")
+    )
+    return [(_seconds(at), float(good), float(bad)) for at, good, bad in rows]
 
 
 def objective_of(slo: Slo) -> Objective:

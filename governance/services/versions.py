@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
@@ -102,13 +103,14 @@ def version_register(
     return version
 
 
+# What the gateway puts before the manifest when it verifies; equal to governance.modelling.package.MANIFEST_MARK (a test compares).
+MANIFEST_MARK = b"phasegate-manifest-v1\n"
+
+
 def _seal(version: ModelVersion) -> str:
-    import msgspec
-
-    from governance.modelling import package as packaging
-
-    document = packaging.manifest_bytes(msgspec.json.decode(version.manifest))
-    return base64.b64encode(packaging.sign(document, artefacts.signing_key())).decode()
+    """Ed25519 signature (base64) over the canonical manifest. Imports none of the modelling libraries: people sign in the web process."""
+    key = Ed25519PrivateKey.from_private_bytes(artefacts.signing_key())
+    return base64.b64encode(key.sign(MANIFEST_MARK + version.manifest.encode())).decode()
 
 
 @transaction.atomic
@@ -117,7 +119,12 @@ def version_sign(*, actor: Any, version: ModelVersion) -> ModelVersion:
     verdict = signing.may_sign(user=actor, kind="model_version")
     if not verdict.allowed:
         raise DomainError("may_not_sign", verdict.reason, status=403)
-    return _approve(actor, version, {"role": verdict.role, **verdict.basis})
+    _approve(actor, version, {"role": verdict.role, **verdict.basis})
+    # A repair that waited for this hand goes on; imported here because retraining itself stands on this module.
+    from governance.services.retraining import waiting_release
+
+    waiting_release(actor=actor, version=version)
+    return version
 
 
 @transaction.atomic
@@ -174,6 +181,9 @@ def standing_approval_grant(*, actor: Any, model: Model, until: datetime) -> Non
 
 @transaction.atomic
 def standing_approval_revoke(*, actor: Any, model: Model) -> None:
+    verdict = signing.may_sign(user=actor, kind="model_version")
+    if not verdict.allowed:
+        raise DomainError("may_not_sign", verdict.reason, status=403)
     versioned_update(model, standing_approval_by=None, standing_approval_until=None, standing_approval_basis={})
     audit.record(actor=actor, action="model.standing_approval_revoke", obj=model)
 

@@ -23,6 +23,9 @@ class DashboardConfig(AppConfig):
 
 
 def _work_count(user: Any) -> int:
+    from django.core.cache import cache
+
     from portal.dashboard.work import work_count
 
-    return work_count(user)
+    # The menu is on every page; half a minute of age does it no harm, and the page itself counts anew.
+    return int(cache.get_or_set(f"work-count:{user.pk}", lambda: work_count(user), 30))

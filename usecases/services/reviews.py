@@ -132,7 +132,7 @@ def review_sign(
         raise DomainError("may_not_sign", verdict.reason, {"kind": signing_kind(gate)}, status=403)
     # The version of the review rises with each signature, so that nobody decides on fewer than they saw.
     versioned_update(review, expected_version=expected_version, where={"state": ReviewState.OPEN})
-    roles = sorted({*actor.role_keys, *_words(verdict)})
+    roles = sorted(_words(verdict))
     try:
         with transaction.atomic():
             signature = Signature.objects.create(
@@ -157,8 +157,9 @@ def review_sign(
 
 
 def _words(verdict: signing.SigningVerdict) -> set[str]:
-    """Role keys the verdict speaks for; coe may name the role by key or by name."""
+    """Role keys the verdict speaks for, and no others: holding a role is not yet being allowed to sign in it."""
     named = {str(verdict.basis.get(name, "")) for name in ("role", "role_key")} | {verdict.role}
+    named |= {str(key) for key in verdict.basis.get("portal_roles", ())}
     return {word.strip().lower().replace(" ", "_") for word in named if word}
 
 

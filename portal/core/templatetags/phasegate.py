@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from typing import Any
 
@@ -25,10 +26,10 @@ def quantity(value: Any, digits: int = 3) -> str:
     number = float(value)
     if number == 0:
         return "0"
-    if abs(number) >= 10**digits:
-        return f"{number:,.0f}"
-    text = f"{number:.{digits}g}"
-    return f"{float(text):,.{max(0, digits - len(str(int(abs(number)))))}f}" if "e" in text else text
+    exponent = math.floor(math.log10(abs(number)))
+    if exponent < -4:
+        return f"{number:.{digits - 1}e}"
+    return f"{number:,.{max(0, digits - 1 - exponent)}f}"
 
 
 @register.filter

@@ -200,8 +200,8 @@ def make_plants(actor: Any, ports: dict[str, int]) -> dict[str, Plant]:
             actor=actor, model=Site, data={"code": code, "name": name, "kind": kind, "data_notice": notice}
         )
         place_area = _place(actor, site, LocationLevel.AREA, *area)
-        place_line = _place(actor, site, LocationLevel.LINE, *line, place_area)
-        place_cell = _place(actor, site, LocationLevel.CELL, *cell, place_line)
+        place_line = _place(actor, site, LocationLevel.LINE, *line, parent=place_area)
+        place_cell = _place(actor, site, LocationLevel.CELL, *cell, parent=place_line)
         machine = entity_create(
             actor=actor,
             model=Asset,
@@ -340,7 +340,7 @@ def make_pipeline(actor: Any, people: dict[str, Any], plant: Plant, wiring: Wiri
         StageKind.PREDICTION: (CheckKind.SCHEMA,),
         StageKind.LABEL: (CheckKind.SCHEMA, CheckKind.RANGE),
     }
-    words = {
+    words: dict[str, str] = {
         CheckKind.SCHEMA: "every value present",
         CheckKind.STALENESS: "rows in time order, none missing",
         CheckKind.RANGE: "values within the channel's range",

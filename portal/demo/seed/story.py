@@ -23,6 +23,7 @@ from governance.services import kpis, versions
 from governance.services.commissioning import pipeline_commission
 from portal.core.clock import wall_now
 from portal.core.models import User
+from portal.core.records import entity_update
 from portal.core.roles import ROLES
 from portal.demo.paths import Paths, plc_ports, write_private
 from portal.demo.seed import enable, gates, monetise, people, plant, programme
@@ -167,6 +168,12 @@ def turbine_history(
     start_row = replay.first_of("2014") - LIVE_ROWS_BEFORE_BOUNDARY
     driver.play(start_row)
     driver.finish(ReplayState.RUNNING)
+    boundary = replay.first_of("2014")
+    entity_update(
+        actor=users["coe_lead"],
+        obj=where.site,
+        data={"landmarks": [{"row": boundary - 60, "label": "the decay"}]},
+    )
     return start_row
 
 
