@@ -325,7 +325,7 @@ class RetrainingPolicy:
             raise ValueError("the incumbent's residuals are not finite")
         new, old = float(np.mean(np.square(ours))), float(np.mean(np.square(theirs)))
         row = self._s.next_row - 1
-        metrics = {"number": self._s.number, "challenger": math.sqrt(new), "incumbent": math.sqrt(old)}
+        metrics: dict[str, Any] = {"number": self._s.number, "challenger": math.sqrt(new), "incumbent": math.sqrt(old)}
         if math.isfinite(new) and new < old * (1.0 - self.config.min_gain):
             self._s.step, self._s.refusals = Step.ROLLOUT, 0
             return ChallengerAccepted(row, rows=ours.size, **metrics)
