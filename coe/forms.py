@@ -16,6 +16,7 @@ _DAY = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
 
 
 class AppointmentForm(forms.ModelForm):
+    fields: dict[str, Any]
     valid_from = forms.DateTimeField(
         label=_("From"),
         required=False,
@@ -88,6 +89,8 @@ class BudgetForm(forms.Form):
 
 
 class ActionForm(forms.ModelForm):
+    fields: dict[str, Any]
+
     class Meta:
         model = Action
         fields = ("site", "text", "owner", "due_on")

@@ -64,6 +64,8 @@ class DeviceTypeForm(forms.ModelForm):
 
 
 class DeviceForm(forms.ModelForm):
+    fields: dict[str, Any]
+
     class Meta:
         model = Device
         fields = (

@@ -125,7 +125,7 @@ def import_run(*, actor: Any, kind: str, table: Table, partial: bool = False) ->
             {"refused": [{"row": p.row, "field": p.field, "message": p.reason} for p in plan.problems[:MAX_SHOWN]]},
             status=400,
         )
-    model = Device if kind == DEVICES else Channel
+    model: Any = Device if kind == DEVICES else Channel
     try:
         with transaction.atomic():
             model.objects.bulk_create(plan.records, batch_size=500)

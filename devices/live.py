@@ -68,7 +68,7 @@ def window_of(device: Device, *, packed: bool = True) -> SignalWindow | None:
     rows = SignalWindow.objects.filter(pk__in=ids)
     if not packed:
         rows = rows.only("device_id", "changes")
-    found = {window.device_id: window for window in rows}
+    found: dict[Any, SignalWindow] = {window.device_id: window for window in rows}
     return found.get(device.pk) or found.get(device.gateway_id)
 
 
@@ -236,5 +236,7 @@ def signals_json(view: LiveView, rows: int) -> dict[str, Any]:
         "columns": list(held.columns),
         "plant_ms": held.times[-rows:].tolist() if rows else [],
         "rows": [_plain(row) for row in held.values[-rows:]] if rows else [],
-        "predictions": {name: _plain(held.model(name)[-rows:]) if rows else [] for name in held.models},
+        "predictions": {
+            name: _plain(held.predicted[-rows:, at]) if rows else [] for at, name in enumerate(held.models)
+        },
     }

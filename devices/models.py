@@ -152,7 +152,8 @@ class Location(Entity, ExternallyKeyed):
                 raise ValidationError({"parent": _("The parent is at another site.")})
             if self.level in order and order.index(self.parent.level) > order.index(self.level):
                 raise ValidationError({"level": _("A place cannot be inside a smaller one.")})
-            seen, above = {self.pk}, self.parent
+            seen = {self.pk}
+            above: Location | None = self.parent
             while above is not None:
                 if above.pk in seen:
                     raise ValidationError({"parent": _("These places would contain each other.")})
@@ -279,7 +280,7 @@ class Device(Entity, ExternallyKeyed):
     @property
     def connectivity_label(self) -> str:
         """The word for the annotated ``connectivity`` (``selectors.with_connectivity``)."""
-        return choices.Connectivity(getattr(self, "connectivity", choices.Connectivity.NEVER)).label
+        return str(choices.Connectivity(getattr(self, "connectivity", choices.Connectivity.NEVER)).label)
 
     def clean(self) -> None:
         wrong: dict[str, Any] = {}

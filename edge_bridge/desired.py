@@ -153,7 +153,7 @@ def desired_state(gateway: Device) -> tuple[wire.DesiredState, list[str]]:
     orders: list[wire.Installation] = []
     for place in places_of(rows, usable):
         row = place.installation
-        canary = row.shadow or (row.rollout_id is not None and row.rollout.state in {"running", "soaking"})
+        canary = row.shadow or (row.rollout is not None and row.rollout.state in {"running", "soaking"})
         try:
             orders.append(_order(place, canary=canary, fallback=stop.fallback if stop else row.fallback))
         except ConfigProblem as problem:

@@ -6,13 +6,13 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import structlog
 from django.db import Error as DatabaseFailure
 from django.db import transaction
 from django.db.utils import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
@@ -34,7 +34,7 @@ from portal.core.clock import wall_now
 from portal.core.errors import DomainError
 
 log = structlog.get_logger(__name__)
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 _CHUNK = 64 * 1024
 _SHA = re.compile(r"^[0-9a-f]{64}$")
 _RANGE = re.compile(r"^bytes=(\d{1,18})-(\d{0,18})$")
@@ -61,7 +61,7 @@ def door(method: str) -> Callable[[View], View]:
     def wrap(view: View) -> View:
         @csrf_exempt
         @wraps(view)
-        def call(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def call(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 if request.method != method:
                     raise Turned(405, "method_not_allowed", f"This address takes {method}.", Allow=method)
@@ -112,7 +112,7 @@ def gateway_of(request: HttpRequest) -> Device:
     return device
 
 
-def _raise_unknown(token: str) -> Any:
+def _raise_unknown(token: str) -> NoReturn:
     digest = hashlib.sha256(token.encode()).hexdigest()
     if Credential.objects.filter(token_hash=digest, device__state=DeviceState.RETIRED).exists():
         raise Turned(403, "gateway_disabled", "This gateway is retired.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import django_filters
 from django import forms
@@ -28,6 +28,9 @@ from governance.models import (
     Stage,
 )
 from usecases.models import Adoption, UseCase
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class OnceIterator(ModelChoiceIterator):
@@ -62,27 +65,30 @@ ADOPTIONS = _adoptions
 PIPELINES = _pipelines
 
 
-def site(path: str) -> OneOf:
+# The filters below are Any to the checker, because a page's filter takes one out of the API's by setting it to None.
+
+
+def site(path: str) -> Any:
     return OneOf(field_name=path, queryset=SITES, label=_("Site"))
 
 
-def adoption(path: str = "adoption") -> OneOf:
+def adoption(path: str = "adoption") -> Any:
     return OneOf(field_name=path, queryset=ADOPTIONS, label=_("Adoption"))
 
 
-def pipeline(path: str = "pipeline") -> OneOf:
+def pipeline(path: str = "pipeline") -> Any:
     return OneOf(field_name=path, queryset=PIPELINES, label=_("Pipeline"))
 
 
-def since(path: str, label: str) -> django_filters.IsoDateTimeFilter:
+def since(path: str, label: StrOrPromise) -> Any:
     return django_filters.IsoDateTimeFilter(field_name=path, lookup_expr="gte", label=label)
 
 
-def until(path: str, label: str) -> django_filters.IsoDateTimeFilter:
+def until(path: str, label: StrOrPromise) -> Any:
     return django_filters.IsoDateTimeFilter(field_name=path, lookup_expr="lte", label=label)
 
 
-def yes_no(label: str) -> django_filters.BooleanFilter:
+def yes_no(label: StrOrPromise) -> Any:
     choices_shown = [("", _("Any")), ("true", _("Yes")), ("false", _("No"))]
     return django_filters.BooleanFilter(label=label, widget=forms.Select(choices=choices_shown))
 
@@ -120,7 +126,7 @@ class PipelineFilter(django_filters.FilterSet):
 
     class Meta:
         model = Pipeline
-        fields = ("q", "site", "adoption", "model")
+        fields: tuple[str, ...] = ("q", "site", "adoption", "model")
 
 
 class PipelinePageFilter(PipelineFilter):
@@ -147,18 +153,28 @@ class BatchFilter(django_filters.FilterSet):
     site = site("pipeline__adoption__site")
     adoption = adoption("pipeline__adoption")
     pipeline = pipeline()
-    stage = OneOf(queryset=permitted_choices(Stage), label=_("Stage"))
+    stage: Any = OneOf(queryset=permitted_choices(Stage), label=_("Stage"))
     kind = django_filters.ChoiceFilter(
         field_name="stage__kind", choices=choices.StageKind.choices, label=_("Kind of stage")
     )
     gateway = OneOf(queryset=permitted_choices(Device), label=_("Gateway"))
-    model_version = OneOf(queryset=permitted_choices(ModelVersion), label=_("Version"))
+    model_version: Any = OneOf(queryset=permitted_choices(ModelVersion), label=_("Version"))
     plant_from = since("plant_to", _("Plant time from"))
     plant_to = until("plant_from", _("Plant time to"))
 
     class Meta:
         model = Batch
-        fields = ("site", "adoption", "pipeline", "stage", "kind", "gateway", "model_version", "plant_from", "plant_to")
+        fields: tuple[str, ...] = (
+            "site",
+            "adoption",
+            "pipeline",
+            "stage",
+            "kind",
+            "gateway",
+            "model_version",
+            "plant_from",
+            "plant_to",
+        )
 
 
 class CheckFilter(django_filters.FilterSet):
@@ -170,7 +186,7 @@ class CheckFilter(django_filters.FilterSet):
 
     class Meta:
         model = Check
-        fields = ("site", "adoption", "pipeline", "kind", "enabled")
+        fields: tuple[str, ...] = ("site", "adoption", "pipeline", "kind", "enabled")
 
 
 class CheckPageFilter(CheckFilter):
@@ -211,7 +227,16 @@ class DriftReportFilter(django_filters.FilterSet):
 
     class Meta:
         model = DriftReport
-        fields = ("site", "adoption", "pipeline", "kind", "drifted", "measured", "plant_from", "plant_to")
+        fields: tuple[str, ...] = (
+            "site",
+            "adoption",
+            "pipeline",
+            "kind",
+            "drifted",
+            "measured",
+            "plant_from",
+            "plant_to",
+        )
 
 
 class SloFilter(django_filters.FilterSet):
@@ -221,7 +246,7 @@ class SloFilter(django_filters.FilterSet):
 
     class Meta:
         model = Slo
-        fields = ("site", "adoption", "kind")
+        fields: tuple[str, ...] = ("site", "adoption", "kind")
 
 
 class SloPageFilter(SloFilter):
@@ -260,7 +285,16 @@ class IncidentFilter(django_filters.FilterSet):
 
     class Meta:
         model = Incident
-        fields = ("q", "state", "site", "adoption", "pipeline", "fast_forwarded", "opened_from", "opened_to")
+        fields: tuple[str, ...] = (
+            "q",
+            "state",
+            "site",
+            "adoption",
+            "pipeline",
+            "fast_forwarded",
+            "opened_from",
+            "opened_to",
+        )
 
 
 class IncidentPageFilter(IncidentFilter):

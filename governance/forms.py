@@ -68,7 +68,7 @@ class CheckForm(forms.ModelForm):
         if "columns" in keep:
             self.initial["columns"] = ", ".join(config.get("columns", []))
         if "period_s" in keep:
-            self.initial |= {name: config.get(name) for name in keep}
+            self.initial.update({name: config.get(name) for name in keep})
         if "limits" in keep:
             self.initial["limits"] = "\n".join(
                 f"{name} {low:g} {high:g}" for name, (low, high) in config.get("limits", {}).items()

@@ -31,6 +31,13 @@ class TrainingSet:
     plant_ms: Ints
     weights: Floats | None = None
 
+    @property
+    def labels(self) -> Floats:
+        """The target of a labelled set; ValueError when it has none."""
+        if self.target is None:
+            raise ValueError("these rows have no label")
+        return self.target
+
     def slice(self, first: int, last: int) -> TrainingSet:
         return TrainingSet(
             self.inputs[first:last],
@@ -76,9 +83,9 @@ def _soft_sensor(training: TrainingSet, held_out: TrainingSet, channels: Sequenc
 
     sensor = soft_sensor.train(
         training.inputs,
-        training.target,
+        training.labels,
         held_out_rows=held_out.inputs,
-        held_out_target=held_out.target,
+        held_out_target=held_out.labels,
         sample_weight=training.weights,
     )
     package = from_soft_sensor(

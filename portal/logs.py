@@ -1,12 +1,13 @@
 """Structured logs: one line per event, JSON outside the demo, each with the request id where there is one."""
 
 import logging.config
+from typing import Any
 
 import structlog
 
 
 def configure(*, json: bool, level: str) -> None:
-    shared = [
+    shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

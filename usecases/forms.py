@@ -45,6 +45,7 @@ class CodesField(forms.CharField):
 
 
 class UseCaseForm(forms.ModelForm):
+    fields: dict[str, Any]
     required_signals = CodesField(
         required=False,
         max_length=4000,
@@ -113,6 +114,7 @@ class BaselineForm(forms.Form):
 
 
 class CriterionForm(forms.ModelForm):
+    fields: dict[str, Any]
     rubric = forms.CharField(
         required=False,
         label=_("Rubric"),
@@ -197,6 +199,8 @@ class AdoptionForm(forms.ModelForm):
 
 
 class AdoptionEditForm(forms.ModelForm):
+    fields: dict[str, Any]
+
     class Meta:
         model = Adoption
         fields = ("location", "devices", "started_on")
@@ -209,6 +213,7 @@ class AdoptionEditForm(forms.ModelForm):
 
 
 class WaiverForm(forms.Form):
+    fields: dict[str, Any]
     key = forms.ChoiceField(label=_("Criterion"))
     reason = forms.CharField(max_length=500, label=_("Reason"), widget=forms.Textarea(attrs={"rows": 3}))
     expires_at = forms.DateTimeField(label=_("Expires"), widget=_Moment(), help_text=_("UTC; a year at most."))

@@ -103,7 +103,7 @@ def retrospective_announce(retrospective: Retrospective) -> None:
 
 
 def _texts(data: dict[str, Any]) -> dict[str, str]:
-    values = {name: str(data[name]).strip() for name in ("went_well", "to_improve") if name in data}
+    values: dict[str, str] = {name: str(data[name]).strip() for name in ("went_well", "to_improve") if name in data}
     wrong = {name: f"At most {MAX_TEXT:,} characters." for name, text in values.items() if len(text) > MAX_TEXT}
     if wrong:
         raise InvalidInput(wrong)

@@ -50,8 +50,9 @@ def first_quarter_of(adoption: Adoption) -> date | None:
         return None
     begin = min(known)
     # What lies inside a baseline cannot be reviewed against it.
-    ends = Outcome.objects.filter(use_case_id=adoption.use_case_id, baseline_to__isnull=False)
-    last = max(ends.values_list("baseline_to", flat=True), default=None)
+    outcomes = Outcome.objects.filter(use_case_id=adoption.use_case_id, baseline_to__isnull=False)
+    ends: list[Any] = list(outcomes.values_list("baseline_to", flat=True))
+    last = max(ends, default=None)
     return quarter_of(max(begin, last + timedelta(days=1)) if last else begin)
 
 

@@ -30,7 +30,7 @@ class TracksPage(Page):
     def get(self, request: HttpRequest) -> HttpResponse:
         now = wall_now()
         mine: dict[Any, Certificate] = {}
-        for certificate in Certificate.objects.filter(user=request.user).order_by("valid_until"):
+        for certificate in Certificate.objects.filter(user=self.request.user).order_by("valid_until"):
             known = mine.get(certificate.role_id)
             if known is None or selectors.certificate_valid(certificate, now):
                 mine[certificate.role_id] = certificate
@@ -52,8 +52,10 @@ class TrackPage(Page):
 
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
         track = get_permitted(Track.objects.select_related("role"), request.user, pk)
-        attempts = list(QuizAttempt.objects.filter(user=request.user, track=track)[:10])
-        certificates = list(Certificate.objects.filter(user=request.user, role=track.role).order_by("-valid_until")[:5])
+        attempts = list(QuizAttempt.objects.filter(user=self.request.user, track=track)[:10])
+        certificates = list(
+            Certificate.objects.filter(user=self.request.user, role=track.role).order_by("-valid_until")[:5]
+        )
         lessons = [{"title": lesson["title"], "paragraphs": lesson["text"].split("\n\n")} for lesson in track.lessons]
         return self.render(
             "coe/track.html",

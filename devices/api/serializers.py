@@ -127,7 +127,7 @@ class DeviceSerializer(EntitySerializer):
 
 
 class ChannelSerializer(EntitySerializer):
-    source = ObjectField(required=False)
+    source: Any = ObjectField(required=False)
 
     class Meta:
         model = Channel
@@ -268,7 +268,7 @@ class SignalSerializer(serializers.Serializer[Any]):
 
 class SignalsSerializer(serializers.Serializer[Any]):
     device = serializers.UUIDField()
-    source = serializers.UUIDField(allow_null=True, help_text="The gateway the rows came from.")
+    source: Any = serializers.UUIDField(allow_null=True, help_text="The gateway the rows came from.")
     received_at = serializers.DateTimeField(allow_null=True, help_text="Wall time.")
     plant_at = serializers.DateTimeField(allow_null=True, help_text="Plant time of the newest row.")
     age_s = serializers.FloatField(allow_null=True)

@@ -53,8 +53,8 @@ class SiteViewSet(ExternalMixin, EntityViewSet):
         if request.method == "POST":
             serializer = serializers.ReplayRequestSerializer(data=request.data)
             serializer.is_valid(raise_exception=True)
-            clock = plant_time.replay_want(actor=request.user, site=site, **serializer.validated_data)
-            return Response(serializers.PlantClockSerializer(clock).data)
+            wanted = plant_time.replay_want(actor=request.user, site=site, **serializer.validated_data)
+            return Response(serializers.PlantClockSerializer(wanted).data)
         clock = plant_time.plant_clock(site)
         if clock is None:
             raise DomainError("no_plant_clock", "This site has no replay running.", status=404)

@@ -37,7 +37,10 @@ def empty(columns: Sequence[str] = ()) -> Ring:
     return Ring(tuple(columns), (), np.zeros(0, np.int64), np.zeros((0, len(columns))), np.zeros((0, 0)))
 
 
-def unpack(columns: Sequence[str], models: Sequence[str], times: bytes, values: bytes, predicted: bytes) -> Ring:
+Packed = bytes | memoryview
+
+
+def unpack(columns: Sequence[str], models: Sequence[str], times: Packed, values: Packed, predicted: Packed) -> Ring:
     """From stored little-endian bytes. ValueError when the lengths do not fit together."""
     moments = np.frombuffer(times, "<i8").astype(np.int64, copy=False)
     n = len(moments)

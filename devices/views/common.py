@@ -106,7 +106,7 @@ class PanelsPart(DetailPage):
 
 class _Crumbed(Page):
     def breadcrumbs(self) -> Crumbs:
-        return [registry_crumb(), (self.title, "")]
+        return [registry_crumb(), (str(self.title), "")]
 
 
 class RecordCreate(_Crumbed, CreatePage):

@@ -50,7 +50,7 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
 # ---- enrolment -------------------------------------------------------------------------------------------------------
 
 
-class EnrolRequest(Message):
+class EnrolRequest(Message, frozen=True):
     """What an agent sends with its claim code. `secret` is made by the agent and becomes its bearer token, so that the
     same request may be repeated when the answer was lost."""
 
@@ -64,7 +64,7 @@ class EnrolRequest(Message):
     memory_bytes: Count = 0
 
 
-class MqttAccess(Message):
+class MqttAccess(Message, frozen=True):
     """Broker address; the user name is the gateway id, the password the gateway's secret."""
 
     host: Name
@@ -72,7 +72,7 @@ class MqttAccess(Message):
     tls: bool = True
 
 
-class EnrolReply(Message):
+class EnrolReply(Message, frozen=True):
     """`signing_keys` maps key id to a raw Ed25519 public key (32 bytes): pinned for good. `sequences` holds the highest
     sequence taken per stream, so that an agent that lost its disk goes on above it."""
 
@@ -92,7 +92,7 @@ REGISTER_WORDS = {"int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2
 FallbackKind = Literal["last_good", "bypass", "shutdown"]
 
 
-class ChannelConfig(Message):
+class ChannelConfig(Message, frozen=True):
     """One measured signal. value = raw / divisor + offset, in `unit`. `address` is the word offset inside a row of the
     row block (mode `block`), or the holding register itself (mode `poll`). `low`..`high` is the plausible range."""
 
@@ -106,14 +106,14 @@ class ChannelConfig(Message):
     high: float | None = None
 
 
-class LabelConfig(Message):
+class LabelConfig(Message, frozen=True):
     """The laboratory block: `name` of the label and its unit."""
 
     name: Name
     unit: Short = ""
 
 
-class SourceConfig(Message):
+class SourceConfig(Message, frozen=True):
     """One PLC. `slot` is this gateway's acknowledgement slot. A window closes at `window_rows` rows or after
     `window_ms` wall milliseconds. `controls_replay`: this gateway may pass `ReplayControl` on to the (replaying)
     PLC."""
@@ -133,14 +133,14 @@ class SourceConfig(Message):
     controls_replay: bool = False
 
 
-class ReplayJump(Message):
+class ReplayJump(Message, frozen=True):
     """Go on at row `row` (0-based) of the replayed set; carried out once per `id`."""
 
     id: Id
     row: Count
 
 
-class ReplayControl(Message):
+class ReplayControl(Message, frozen=True):
     """For a replaying PLC only. `pace` is in rows per wall second, 0 = as fast as the rows are read."""
 
     source: Id
@@ -149,7 +149,7 @@ class ReplayControl(Message):
     jump: ReplayJump | None = None
 
 
-class Golden(Message, omit_defaults=False):
+class Golden(Message, frozen=True, omit_defaults=False):
     """Rows of raw features (window x features flattened per row) and the outputs expected, |difference| <=
     `tolerance`."""
 
@@ -158,7 +158,7 @@ class Golden(Message, omit_defaults=False):
     tolerance: float = 1e-4
 
 
-class Manifest(Message, omit_defaults=False):
+class Manifest(Message, frozen=True, omit_defaults=False):
     """What is signed: everything that decides what a model version computes.
 
     `task`: `regression` and `score` take the first output as it is; `reconstruction` yields, per row, the mean over
@@ -183,14 +183,14 @@ class Manifest(Message, omit_defaults=False):
     golden: Golden | None = None
 
 
-class Signature(Message):
+class Signature(Message, frozen=True):
     """Ed25519 over `manifest_bytes(manifest)`; `key` names one of the pinned keys."""
 
     key: Id
     value: Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
-class Installation(Message):
+class Installation(Message, frozen=True):
     """One model at one source of one gateway. `id` stays while versions change. `url` is absolute, or a path on the
     portal."""
 
@@ -205,7 +205,7 @@ class Installation(Message):
     stopped: bool = False
 
 
-class DesiredState(Message):
+class DesiredState(Message, frozen=True):
     """All that the portal wants of a gateway. `version` only grows and is the ETag. `stopped` stops every installation;
     a stop made at the gateway itself cannot be lifted from here."""
 
@@ -226,7 +226,7 @@ InstallState = Literal["downloading", "installed", "active", "fallback", "bypass
 StopBy = Literal["", "local", "portal"]
 
 
-class ErrorReport(Message):
+class ErrorReport(Message, frozen=True):
     """One present trouble. `code` from the table in the protocol page; `since_ms` is wall time."""
 
     code: Id
@@ -234,7 +234,7 @@ class ErrorReport(Message):
     since_ms: Millis = 0
 
 
-class InstallationReport(Message):
+class InstallationReport(Message, frozen=True):
     """`running` is the model version that computes now ("" if none), `wanted` the one asked for, `last_good` the one
     kept."""
 
@@ -250,7 +250,7 @@ class InstallationReport(Message):
     error: ErrorReport | None = None
 
 
-class SourceReport(Message):
+class SourceReport(Message, frozen=True):
     """How a source is doing. `row` is the last PLC row number stored for good; `remaining` rows are left of a
     replay."""
 
@@ -268,7 +268,7 @@ class SourceReport(Message):
     last_jump: Short = ""
 
 
-class ReportedState(Message):
+class ReportedState(Message, frozen=True):
     """What a gateway says of itself. `clock_offset_ms` is portal minus gateway, from the Date header, or None."""
 
     gateway: Id
@@ -297,7 +297,7 @@ class ReportedState(Message):
 # ---- messages in envelopes -------------------------------------------------------------------------------------------
 
 
-class PlantTimes(Message):
+class PlantTimes(Message, frozen=True):
     """Plant time of n rows in ms: `start` and `step`, or `each` (int64 array) where the steps differ."""
 
     start: Millis
@@ -305,7 +305,7 @@ class PlantTimes(Message):
     each: bytes | None = None
 
 
-class Telemetry(Message, tag="telemetry", tag_field="kind"):
+class Telemetry(Message, frozen=True, tag="telemetry", tag_field="kind"):
     """Rows `first_row` .. `first_row + rows - 1` of the PLC's run `run`. `columns`: name -> float64 array of `rows`
     values (NaN = missing). `quality`: only columns in which a value is not good, uint8 per row."""
 
@@ -323,7 +323,7 @@ class Telemetry(Message, tag="telemetry", tag_field="kind"):
     read_ms: Millis = 0
 
 
-class RefusedRow(Message):
+class RefusedRow(Message, frozen=True):
     """A row that no model was asked about: `reason` is `missing`, `low`, `high` or `failed`; `feature` and its
     `value`."""
 
@@ -333,7 +333,7 @@ class RefusedRow(Message):
     value: float | None = None
 
 
-class Inference(Message, tag="inference", tag_field="kind"):
+class Inference(Message, frozen=True, tag="inference", tag_field="kind"):
     """Predictions for the same rows as the telemetry message `input_sequence` of `input_stream` (lineage). NaN where
     there is none: refused rows (counted in `refused`, the first 50 named in `refused_rows`) and, with a window,
     `warming` rows. The latency of one model call is in wall microseconds, `calls` calls. `fallback`: the last good
@@ -361,7 +361,7 @@ class Inference(Message, tag="inference", tag_field="kind"):
     fallback: bool = False
 
 
-class Labels(Message, tag="labels", tag_field="kind"):
+class Labels(Message, frozen=True, tag="labels", tag_field="kind"):
     """Late laboratory values: `row` int64 and `plant_ms` int64 name the rows measured, `values` float64."""
 
     source: Id
@@ -375,7 +375,7 @@ class Labels(Message, tag="labels", tag_field="kind"):
     read_ms: Millis = 0
 
 
-class InstallationPulse(Message):
+class InstallationPulse(Message, frozen=True):
     """One installation between two heartbeats: did it compute when it had to? `rows` predicted, `refused`, calls
     `failed`."""
 
@@ -387,7 +387,7 @@ class InstallationPulse(Message):
     failed: Count = 0
 
 
-class Heartbeat(Message, tag="heartbeat", tag_field="kind"):
+class Heartbeat(Message, frozen=True, tag="heartbeat", tag_field="kind"):
     """Life sign of `seconds` wall seconds, stored and forwarded, so that uptime is measured while the portal is
     away."""
 
@@ -401,7 +401,7 @@ class Heartbeat(Message, tag="heartbeat", tag_field="kind"):
     rows: Count = 0
 
 
-class Event(Message, tag="event", tag_field="kind"):
+class Event(Message, frozen=True, tag="event", tag_field="kind"):
     """Something that happened once. `code` from the table in the protocol page, `data` small and flat."""
 
     wall_ms: Millis
@@ -417,7 +417,7 @@ class Event(Message, tag="event", tag_field="kind"):
 Body = Telemetry | Inference | Labels | Heartbeat | Event
 
 
-class Envelope(Message, omit_defaults=False):
+class Envelope(Message, frozen=True, omit_defaults=False):
     """One message of one stream. Unique by (gateway, stream, sequence); the same triple always carries the same
     `digest`, which is the SHA-256 of `body` (msgpack of one `Body`)."""
 
@@ -434,7 +434,7 @@ class Envelope(Message, omit_defaults=False):
         return self.gateway, self.stream, self.sequence
 
 
-class Ack(Message):
+class Ack(Message, frozen=True):
     """The portal's answer to one envelope. `accepted` and `duplicate`: stored for good, forget it. `refused`: never
     send it again, `code` says why. `retry`: not stored, send it later."""
 
@@ -445,7 +445,7 @@ class Ack(Message):
     message: Text = ""
 
 
-class AckBatch(Message):
+class AckBatch(Message, frozen=True):
     """One `Ack` per envelope, any order. `desired_version` above the gateway's own means: fetch the desired state
     now."""
 

@@ -49,13 +49,14 @@ def _chart(pipeline: Pipeline, kind: DriftKind, newest_first: list[DriftReport])
         worst = [r.features[0].get("name", "") if r.features else "" for r in reports]
         named = kind in {DriftKind.FEATURE, DriftKind.LABEL}
         dots = ["var(--pg-breach-mark)" if r.drifted else "var(--pg-measured)" for r in reports]
+        hover: dict[str, Any] = {"customdata": worst, "hovertemplate": "%{y:.3g} (%{customdata})"} if named else {}
         measured = plots.line(
             x,
             [round(float(r.value or 0), 5) for r in reports],
             _("Measured"),
             role="measured",
             marker={"color": dots, "size": 6},
-            **({"customdata": worst, "hovertemplate": "%{y:.3g} (%{customdata})"} if named else {}),
+            **hover,
         )
         measured["mode"] = "lines+markers"
         limits = [r.limit for r in reports]

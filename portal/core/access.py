@@ -21,6 +21,8 @@ from portal.core.roles import ROLES, VERBS, roles_that_may
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from django_stubs_ext import StrOrPromise
+
     from portal.core.models import User
 
 # Actions that are not verbs of the container map onto one; anything else is looked up under its own name.
@@ -197,12 +199,12 @@ def sync_roles(app_config: Any = None, **_: object) -> None:
         create_permissions(config, verbosity=0)
     known = {f"{p.content_type.app_label}.{p.codename}": p for p in Permission.objects.select_related("content_type")}
     for role in ROLES.values():
-        group, _ = Group.objects.get_or_create(name=role.key)
+        group = Group.objects.get_or_create(name=role.key)[0]
         wanted = [container_permission(label, verb) for label, verbs in role.everywhere.items() for verb in verbs]
         group.permissions.set([known[name] for name in (*wanted, *role.extra) if name in known])
 
 
-def container_permissions(container: str) -> list[tuple[str, str]]:
+def container_permissions(container: str) -> list[tuple[str, StrOrPromise]]:
     """The ``Meta.permissions`` of a container model (Django itself makes view and change)."""
     name = container.split(".")[1]
     return [

@@ -20,7 +20,7 @@ def bulk_write(
     Values must already be of the columns' types (datetime aware, UUID, float, str, bytes, dict for JSON). With
     ``ignore_conflicts`` a row that breaks a unique constraint is left out, on both databases.
     """
-    fields = [model._meta.get_field(name) for name in columns]
+    fields: list[Any] = [model._meta.get_field(name) for name in columns]
     names = [connection.ops.quote_name(field.column) for field in fields]
     table = connection.ops.quote_name(model._meta.db_table)
     iterator = iter(rows)

@@ -20,7 +20,7 @@ def production_settings(app_configs: Any, **_: Any) -> list[Any]:
         found.append(
             Warning("Cookies are sent over plain HTTP.", hint="Set PHASEGATE_HTTPS=1 behind TLS.", id="phasegate.W002")
         )
-    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    if str(settings.DATABASES["default"]["ENGINE"]).endswith("sqlite3"):
         found.append(
             Warning(
                 "SQLite serves one machine only.",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.urls import NoReverseMatch, reverse
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 SECTIONS: tuple[tuple[str, str, int | None], ...] = (
     ("home", "", None),
@@ -22,7 +25,7 @@ SECTIONS: tuple[tuple[str, str, int | None], ...] = (
 @dataclass(frozen=True)
 class NavItem:
     section: str
-    label: str
+    label: StrOrPromise
     url_name: str
     icon: str
     order: int = 100

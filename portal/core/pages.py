@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -21,17 +21,29 @@ from portal.core.errors import DomainError, StaleWrite
 from portal.core.panels import panels_for
 from portal.core.records import entity_create, entity_delete, entity_update
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+    from portal.core.models import User
+
+    class SignedIn(HttpRequest):
+        """The request of a page: ``LoginRequiredMixin`` lets nobody else through."""
+
+        user: User
+
+
 MAX_EXPORT = 100_000
 
 
 class Page(LoginRequiredMixin, View):
     """Signed-in page. ``partial`` is true for an htmx request that is neither boosted nor a history restore."""
 
-    title: ClassVar[str] = ""
+    request: SignedIn
+    title: ClassVar[StrOrPromise] = ""
 
     @property
     def partial(self) -> bool:
-        htmx = getattr(self.request, "htmx", None)
+        htmx: Any = getattr(self.request, "htmx", None)
         return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
 
     @property
@@ -58,16 +70,17 @@ class ListPage(Page):
     template: ClassVar[str] = "generic/list.html"
     page_size: ClassVar[int] = 50
     create_url_name: ClassVar[str] = ""
-    create_label: ClassVar[str] = ""
+    create_label: ClassVar[StrOrPromise] = ""
     create_permission: ClassVar[str] = ""
-    empty: ClassVar[str] = "Nothing here yet."
+    # One sentence, or the parts of the empty state: title, text, icon, phase.
+    empty: ClassVar[StrOrPromise | dict[str, Any]] = "Nothing here yet."
     export_name: ClassVar[str] = ""
 
-    def get_queryset(self) -> models.QuerySet[Any]:
+    def get_queryset(self) -> Any:
         return self.model.objects.all()
 
     def rows(self) -> Any:
-        rows = self.get_queryset().permitted(self.request.user, "view")  # type: ignore[attr-defined]
+        rows = self.get_queryset().permitted(self.request.user, "view")
         return rows.filter(**{self.site_path: self.site_id}) if self.site_path and self.site_id else rows
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
@@ -161,8 +174,8 @@ class FormPage(Page):
 
     form_class: Any
     template: ClassVar[str] = "generic/form.html"
-    submit_label: ClassVar[str] = "Save"
-    success: ClassVar[str] = ""
+    submit_label: ClassVar[StrOrPromise] = "Save"
+    success: ClassVar[StrOrPromise] = ""
 
     def load(self, **kwargs: Any) -> Any:
         """The object the form is about (already checked), or None."""
@@ -197,7 +210,8 @@ class FormPage(Page):
         return HttpResponseRedirect(target)
 
     def conflict(self, obj: Any, form: Any, error: StaleWrite) -> list[dict[str, Any]]:
-        current = type(obj).objects.get(pk=obj.pk) if isinstance(obj, models.Model) else None
+        kind: Any = type(obj)
+        current = kind.objects.get(pk=obj.pk) if isinstance(obj, models.Model) else None
         return [
             {"label": field.label, "yours": form.cleaned_data.get(name), "theirs": getattr(current, name, None)}
             for name, field in form.fields.items()
@@ -235,7 +249,7 @@ class CreatePage(FormPage):
     container_field: ClassVar[str] = ""
     create_verb: ClassVar[str] = "change"
     create_permission: ClassVar[str] = ""
-    submit_label = "Create"
+    submit_label: ClassVar[StrOrPromise] = "Create"
 
     def load(self, **kwargs: Any) -> Any:
         if self.create_permission:
@@ -278,7 +292,7 @@ class ActionPage(Page):
 
     model: Any
     verb: ClassVar[str] = "change"
-    success: ClassVar[str] = "Done."
+    success: ClassVar[StrOrPromise] = "Done."
 
     def post(self, request: HttpRequest, pk: Any, **kwargs: Any) -> HttpResponse:
         obj = get_permitted(self.model.objects.all(), request.user, pk, self.verb)
@@ -296,7 +310,7 @@ class ActionPage(Page):
 
 
 class DeletePage(ActionPage):
-    success = "Deleted."
+    success: ClassVar[StrOrPromise] = "Deleted."
     list_url_name: ClassVar[str] = ""
 
     def act(self, obj: Any) -> str:

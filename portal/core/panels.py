@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,7 @@ class Panel:
 
     model: str
     key: str
-    title: str
+    title: StrOrPromise
     template: str
     context: Callable[[Any, Any], dict[str, Any] | None]
     order: int = 100

@@ -109,8 +109,9 @@ def versioned_update(
 def change_state(obj: Any, *, field: str = "state", old: str | tuple[str, ...], new: str, **values: Any) -> None:
     """Move a state by a conditional update, so that of two workers one wins; the loser gets ``DomainError("wrong_state")``."""
     allowed = (old,) if isinstance(old, str) else old
+    moved: dict[str, Any] = {field: new, **values}
     try:
-        versioned_update(obj, where={f"{field}__in": allowed}, **{field: new}, **values)
+        versioned_update(obj, where={f"{field}__in": allowed}, **moved)
     except StaleWrite as error:
         obj.refresh_from_db(fields=[field])
         raise DomainError(

@@ -26,7 +26,7 @@ class Role:
     extra: tuple[str, ...] = ()
 
 
-_ALL_VIEW = {SITE: ("view",), USE_CASE: ("view",), SERVICE: ("view",)}
+_ALL_VIEW: dict[str, tuple[str, ...]] = {SITE: ("view",), USE_CASE: ("view",), SERVICE: ("view",)}
 
 ROLES: dict[str, Role] = {
     role.key: role

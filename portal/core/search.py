@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 @dataclass(frozen=True)
 class Hit:
-    kind: str
+    kind: StrOrPromise
     title: str
     url: str
     subtitle: str = ""
@@ -19,7 +22,7 @@ class Hit:
 @dataclass(frozen=True)
 class SearchKind:
     key: str
-    label: str
+    label: StrOrPromise
     find: Callable[[Any, str, int], list[Hit]]
     order: int = 100
 
@@ -34,7 +37,7 @@ def register(kind: SearchKind) -> None:
 def register_model(
     *,
     key: str,
-    label: str,
+    label: StrOrPromise,
     model: Any,
     fields: tuple[str, ...],
     url_name: str,

@@ -80,7 +80,7 @@ class InboxPage(ListPage):
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         response = super().get(request, **kwargs)
-        Notification.objects.filter(user=request.user, read_at=None).update(read_at=wall_now())
+        Notification.objects.filter(user=self.request.user, read_at=None).update(read_at=wall_now())
         return response
 
 
@@ -111,6 +111,7 @@ class AuditPage(ListPage):
 
 
 class TokenForm(forms.Form):
+    fields: dict[str, Any]
     name = forms.CharField(max_length=80, help_text="What will use it, so that you know later what to revoke.")
     scopes = forms.MultipleChoiceField(
         widget=forms.CheckboxSelectMultiple, help_text="A token never exceeds what you may do yourself."
@@ -177,4 +178,4 @@ class SettingsPage(Page):
     title = "Settings"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.render("core/settings.html", {"roles": request.user.role_keys})
+        return self.render("core/settings.html", {"roles": self.request.user.role_keys})

@@ -71,10 +71,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         body = problem(403, "not_allowed", "That is not allowed.")
     elif isinstance(error, exceptions.APIException):
         status = error.status_code
-        if getattr(error, "auth_header", None):
-            headers["WWW-Authenticate"] = error.auth_header
-        if getattr(error, "wait", None):
-            headers["Retry-After"] = f"{int(error.wait) + 1}"
+        if challenge := getattr(error, "auth_header", None):
+            headers["WWW-Authenticate"] = challenge
+        if wait := getattr(error, "wait", None):
+            headers["Retry-After"] = f"{int(wait) + 1}"
         rows = flatten(error.detail) if isinstance(error, exceptions.ValidationError) else []
         detail = "Some values are not valid." if rows else str(error.detail)
         body = problem(status, _CODES.get(status, "error"), detail, errors=rows)

@@ -64,6 +64,8 @@ class BaseViewSet(EtagMixin, viewsets.GenericViewSet):
     ordering_fields: ClassVar[tuple[str, ...]] = ("created_at", "id")
     default_ordering: ClassVar[tuple[str, ...]] = ("id",)
     filterset_class: Any = None
+    # Of PermittedQuerySet, which every entity's manager is made of.
+    queryset: Any
     _record: Any = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -106,7 +108,8 @@ class BaseViewSet(EtagMixin, viewsets.GenericViewSet):
         if raw is None:
             return None
         wanted = {name.strip() for name in raw.split(",") if name.strip()}
-        known = {name for name, field in self.get_serializer().fields.items() if not field.write_only}
+        serializer: Any = self.get_serializer()
+        known = {name for name, field in serializer.fields.items() if not field.write_only}
         if not wanted or wanted - known:
             raise ValidationError({"fields": f"Choose from: {', '.join(sorted(known))}."})
         return wanted | {"id"} & known
@@ -138,7 +141,8 @@ class BaseViewSet(EtagMixin, viewsets.GenericViewSet):
                 data = [{name: row[name] for name in row if name in wanted} for row in data]
         else:
             selected = plan.select(rows)
-            order = [name.lstrip("-") for name in self.paginator.get_ordering(request, rows, self)]
+            paginator: Any = self.paginator
+            order = [name.lstrip("-") for name in paginator.get_ordering(request, rows, self)]
             page = self.paginate_queryset(
                 selected.values(*selected.query.values_select, *order, *selected.query.annotation_select)
             )
@@ -151,10 +155,9 @@ class BaseViewSet(EtagMixin, viewsets.GenericViewSet):
             shaped = plan.shape(list(plan.select(rows)), wanted)
         else:
             shaped = [dict(row) for row in self.get_serializer(rows, many=True).data]
+        serializer: Any = self.get_serializer()
         names = [
-            name
-            for name, field in self.get_serializer().fields.items()
-            if not field.write_only and (not wanted or name in wanted)
+            name for name, field in serializer.fields.items() if not field.write_only and (not wanted or name in wanted)
         ]
         return exports.csv_response(
             self.queryset.model._meta.model_name,
@@ -348,7 +351,7 @@ class EntitySerializer(serializers.ModelSerializer[Any]):
         request = self.context.get("request")
         user = getattr(request, "user", None)
         for field in fields.values():
-            related = getattr(field, "child_relation", field)
+            related: Any = getattr(field, "child_relation", field)
             queryset = getattr(related, "queryset", None)
             if queryset is not None and hasattr(queryset, "permitted") and user is not None:
                 related.queryset = queryset.permitted(user, "view")
