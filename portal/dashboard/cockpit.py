@@ -10,7 +10,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from devices.choices import Connectivity, DeviceKind, DeviceState
+from devices.choices import Connectivity, DeviceKind, DeviceState, ReplayState
 from devices.models import Device
 from devices.selectors import with_connectivity
 from governance.choices import DriftKind, VersionState
@@ -176,8 +176,9 @@ def mean_error(features: Any) -> float | None:
 
 
 def gateways_online(user: Any, site_id: Any = None) -> dict[str, int]:
-    """Active gateways in sight by connectivity; one query."""
+    """Active gateways in sight by connectivity, those of finished replays left out; one query."""
     rows = Device.objects.permitted(user).filter(state=DeviceState.ACTIVE, device_type__kind=DeviceKind.GATEWAY)
+    rows = rows.exclude(site__plant_clock__state=ReplayState.FINISHED)
     if site_id:
         rows = rows.filter(site=site_id)
     counted = with_connectivity(rows).order_by().values_list("connectivity").annotate(n=Count("pk"))
@@ -195,7 +196,7 @@ def running_of(adoptions: list[Adoption], models: list[LiveModel], broken: list[
     return sorted(rows, key=lambda row: row.rank)
 
 
-def cockpit(user: Any, site_id: Any = None) -> Cockpit:
+def cockpit(user: Any, site_id: Any = None, *, work: list[Item] | None = None) -> Cockpit:
     """The four answers for one person, of one site or of all; eleven queries and one for the work that waits."""
     adoptions = Adoption.objects.permitted(user).select_related("use_case", "site")
     if site_id:
@@ -208,6 +209,6 @@ def cockpit(user: Any, site_id: Any = None) -> Cockpit:
         money=money.newest_reviews(user, site_id),
         trends=money.trends(user, site_id),
         broken=trouble.ranked([*broken, *trouble.spent(trouble.budgets(user, site_id))]),
-        work=at_site(work_of(user), site_id),
+        work=at_site(work_of(user), site_id) if work is None else work,
         order=reading_order(user),
     )

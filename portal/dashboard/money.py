@@ -96,8 +96,13 @@ class Money:
             return ""
         if not self.earned:
             return _("No ROI review yet: the first comes when a quarter of plant time is over")
-        told = next((one for one in self.earned if one.review.verdict == ReviewVerdict.NOT_PROVABLE), self.earned[0])
-        return told.reason
+        return self.told.reason if self.told else ""
+
+    @property
+    def told(self) -> Earned | None:
+        """The review that says most about why nothing is proven."""
+        unsure = (one for one in self.earned if one.review.verdict == ReviewVerdict.NOT_PROVABLE)
+        return next(unsure, self.earned[0] if self.earned else None)
 
 
 def newest_reviews(user: Any, site_id: Any = None) -> Money:

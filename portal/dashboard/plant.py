@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,8 +15,9 @@ from coe.choices import RetrospectiveState
 from coe.models import Retrospective, RoiReview
 from coe.periods import month_of, plus_months, quarter_name
 from devices.choices import Connectivity, DeviceKind, DeviceState
+from devices.live import LiveView, Signal
 from devices.models import Device, Site
-from devices.plant_time import plant_now, replay_text
+from devices.plant_time import plant_now, replay_finished, replay_text
 from devices.selectors import reach_of, with_connectivity
 from governance.selectors.trust import Freshness, drift_lines, freshness, newest_reports, with_newest
 from portal.core.templatetags.phasegate import quantity
@@ -27,6 +29,8 @@ from usecases.models import GateReview
 
 #: Devices on the screen; the rest is in the registry.
 DEVICES = 40
+#: Signals beside it.
+SIGNALS = 14
 #: Reviews that lie ahead, of each kind together.
 REVIEWS = 6
 
@@ -106,7 +110,14 @@ class Plant:
         return _("of %(all)s") % {"all": len(self.gateways)}
 
     @property
+    def finished(self) -> bool:
+        """The site's replay is over: nothing is sent any more and nothing goes stale."""
+        return replay_finished(self.site)
+
+    @property
     def gateways_state(self) -> str:
+        if self.finished:
+            return "replay"
         return "ok" if self.online == len(self.gateways) else "watch" if self.online else "breach"
 
     @property
@@ -139,8 +150,8 @@ class Plant:
 
 
 def choose_site(user: Any, *wanted: Any) -> Site | None:
-    """The first of the wanted sites that this person sees, else the first by name; None when there is none."""
-    sites = {str(site.pk): site for site in reach_of(user).sites}
+    """The first of the wanted sites that this person sees, else the first by name whose data still moves; None when there is none."""
+    sites = {str(site.pk): site for site in sorted(reach_of(user).sites, key=replay_finished)}
     for key in wanted:
         if key and str(key) in sites:
             return sites[str(key)]
@@ -160,6 +171,17 @@ def main_plc(devices: list[Any], wanted: str = "") -> Any | None:
     plcs = [d for d in devices if d.device_type.kind == DeviceKind.PLC]
     named = next((d for d in plcs if str(d.pk) == wanted), None)
     return named or next((d for d in plcs if d.gateway_id), None) or next(iter(plcs), None)
+
+
+def shown_signals(view: LiveView, most: int = SIGNALS) -> list[Signal]:
+    """The signals a small screen has room for: those out of range or missing first, then by code with numbers in order."""
+    odd = {"low": 0, "high": 0, "missing": 1, "stale": 1}
+
+    def order(signal: Signal) -> tuple[Any, ...]:
+        parts = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", signal.code)]
+        return (odd.get(signal.state, 2), parts)
+
+    return sorted(view.signals, key=order)[:most]
 
 
 def models_of(user: Any, site: Site) -> list[PlantModel]:

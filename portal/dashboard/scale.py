@@ -89,6 +89,12 @@ class ScaleMap:
         return {key: sum(1 for cell in self.cells.values() if cell.health == key) for key in HEALTHS}
 
     @property
+    def adopted(self) -> list[Cell]:
+        """The cells by use case, then site."""
+        pairs = ((case.pk, site.pk) for case in self.use_cases for site in self.sites)
+        return [self.cells[pair] for pair in pairs if pair in self.cells]
+
+    @property
     def finding(self) -> str:
         """The map in one sentence."""
         if not self.cells:
@@ -131,22 +137,19 @@ class ScaleMap:
 
     def lines(self) -> Iterator[list[Any]]:
         """One line per adopted cell, for the export."""
-        for case in self.use_cases:
-            for site in self.sites:
-                cell = self.cells.get((case.pk, site.pk))
-                if cell is not None:
-                    yield [
-                        case.code,
-                        case.title,
-                        str(Label(case.label).label),
-                        site.code,
-                        site.name,
-                        ", ".join(cell.scopes),
-                        cell.phase,
-                        cell.phase_label,
-                        cell.health,
-                        cell.incidents,
-                    ]
+        for cell in self.adopted:
+            yield [
+                cell.use_case.code,
+                cell.use_case.title,
+                str(Label(cell.use_case.label).label),
+                cell.site.code,
+                cell.site.name,
+                ", ".join(cell.scopes),
+                cell.phase,
+                cell.phase_label,
+                cell.health,
+                cell.incidents,
+            ]
 
 
 HEADER = (

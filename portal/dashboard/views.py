@@ -20,9 +20,10 @@ from portal.core.models import Notification
 from portal.core.pages import Page
 from portal.dashboard.cockpit import LINES, READING, cockpit
 from portal.dashboard.filters import ScaleMapForm
-from portal.dashboard.plant import choose_site, devices_of, main_plc, plant
+from portal.dashboard.plant import choose_site, devices_of, main_plc, plant, shown_signals
 from portal.dashboard.scale import HEADER, HEALTHS, health_words, scale_map
 from portal.dashboard.work import Item, at_site, work_of
+from usecases.choices import Phase
 
 #: Unread messages on my work; the inbox has them all.
 MESSAGES = 8
@@ -96,24 +97,27 @@ class WorkPage(Page):
         )
 
 
-_GROUPS = {"late": _("Overdue"), "dated": _("With a date"), "open": _("Without a date")}
+_GROUPS = {
+    "now": _("Now: overdue, or others wait for it"),
+    "dated": _("With a date"),
+    "open": _("When you find the time"),
+}
+_NOW = {"incident", "version", "review", "decision"}
 
 
 def grouped(items: list[Item]) -> list[dict[str, Any]]:
-    """By what the date says: overdue, dated (the next first), undated (the most urgent first)."""
+    """What is overdue or blocks others, what has a date (the next first), what has none; ``items`` come by urgency."""
 
     def group(item: Item) -> str:
-        return "late" if item.overdue else "dated" if item.due else "open"
+        return "now" if item.overdue or item.kind in _NOW else "dated" if item.due else "open"
 
     def order(item: Item) -> tuple[Any, ...]:
-        return (list(_GROUPS).index(group(item)), *((item.due,) if group(item) == "dated" else ()), item.rank)
+        place = list(_GROUPS).index(group(item))
+        # Two clocks do not compare: what is due in wall time stands before what is due in plant time.
+        dated = (item.clock != "wall", item.due) if group(item) == "dated" else ()
+        return (place, *dated, item.rank)
 
-    # Two clocks do not compare: what is due in wall time stands before what is due in plant time.
-    def both(item: Item) -> tuple[Any, ...]:
-        place, *rest = order(item)
-        return (place, item.clock != "wall", *rest)
-
-    ordered = sorted(items, key=both)
+    ordered = sorted(items, key=order)
     return [{"key": key, "label": _GROUPS[key], "items": list(rows)} for key, rows in groupby(ordered, key=group)]
 
 
@@ -157,7 +161,12 @@ class PlantPage(LivePage):
 
 
 def signals_html(device: Any) -> str:
-    return render_to_string("dashboard/_signals.html", {"view": live.live_view(device, points=40), "device": device})
+    view = live.live_view(device, points=40)
+    signals = shown_signals(view)
+    more = len(view.signals) - len(signals)
+    return render_to_string(
+        "dashboard/_signals.html", {"view": view, "signals": signals, "more": more, "device": device}
+    )
 
 
 class PlantSignals(Page):
@@ -188,6 +197,7 @@ class ScaleMapPage(Page):
             "legend": [
                 {"state": key, "label": words[key], "n": n} for key, n in found.counted().items() if key in HEALTHS
             ],
+            "phases": Phase.values,
             "export_formats": [("CSV", f"?{query.urlencode()}")],
         }
         return self.render("dashboard/_scale_map.html" if self.partial else "dashboard/scale_map.html", context)
