@@ -120,6 +120,55 @@ def alert_open(
 
 
 @transaction.atomic
+def alert_renew(
+    *,
+    pipeline: Pipeline,
+    kind: str,
+    value: float,
+    limit: float,
+    plant_at: datetime,
+    cause: str = "",
+    fast_forwarded: bool = False,
+) -> None:
+    """The version that was to repair it left its limit as well: the open incident goes on, with a line that says so."""
+    incident = (
+        Incident.objects.filter(pipeline=pipeline).exclude(state=IncidentState.RESOLVED).order_by("-opened_at").first()
+    )
+    if incident is None:
+        alert_open(
+            pipeline=pipeline,
+            kind=kind,
+            value=value,
+            limit=limit,
+            plant_at=plant_at,
+            cause=cause,
+            fast_forwarded=fast_forwarded,
+        )
+        return
+    step_add(
+        incident,
+        "renewed",
+        f"The version in force left its limit too: {value:.3g} against {limit:.3g}",
+        plant_at=plant_at,
+        value=value,
+        limit=limit,
+        kind=kind,
+    )
+    audit.record(
+        actor=None, action="incident.renew", obj=incident, changes={"kind": kind, "value": value, "cause": cause}
+    )
+    if not fast_forwarded:
+        notify(
+            user_ids=people_who_may(pipeline.adoption.site, "operate"),
+            kind="incident",
+            text=f"{incident.title}: the repair did not hold",
+            url=incident.get_absolute_url(),
+            dedupe_key=f"incident:{incident.pk}:{plant_at:%Y%m%d%H}",
+        )
+        gates_remeasure(adoption=pipeline.adoption_id)
+
+
+@transaction.atomic
 def alert_close(*, pipeline: Pipeline, kinds: tuple[str, ...], plant_at: datetime, text: str = "") -> None:
     """Close the open alerts of these kinds; the last one closed resolves the incident."""
     now = wall_now()

@@ -18,6 +18,7 @@ from governance.domain.anomaly import AnomalyWatch
 from governance.domain.retraining import (
     AlertClosed,
     AlertOpened,
+    AlertRenewed,
     Decision,
     Detector,
     RetrainDue,
@@ -201,6 +202,16 @@ def _write(
             limit=decision.limit,
             plant_at=at,
             began_plant_at=began,
+            cause=cause_of(pipeline),
+            fast_forwarded=fast_forwarded,
+        )
+    elif isinstance(decision, AlertRenewed):
+        incidents.alert_renew(
+            pipeline=pipeline,
+            kind=AlertKind.RESIDUAL if decision.detector is Detector.STREAM else AlertKind.CONCEPT,
+            value=decision.value,
+            limit=decision.limit,
+            plant_at=at,
             cause=cause_of(pipeline),
             fast_forwarded=fast_forwarded,
         )

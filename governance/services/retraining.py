@@ -107,7 +107,7 @@ def _train_and_judge(retraining: Retraining, progress: Progress) -> None:
     )
     progress("Checking it against the incumbent", 0.4)
     _step(retraining, "check", RetrainingState.CHECKING)
-    challenger = held_out.target - trial.predict(held_out.inputs)
+    challenger = held_out.labels - trial.predict(held_out.inputs)
     verdict, comparison = _verdict(retraining, challenger, seen.residuals[held])
     if not isinstance(verdict, ChallengerAccepted):
         progress("Registering the refused challenger", 0.8)

@@ -120,7 +120,7 @@ def _seconds(moment: datetime) -> float:
 
 
 def _responses(slo: Slo, now: datetime) -> Any:
-    rows = list(
+    rows: list[Any] = list(
         Incident.objects.filter(adoption=slo.adoption, fast_forwarded=False, alerts__kind__in=["concept", "residual"])
         .distinct()
         .values_list("opened_at", "live_at", "resolved_at")

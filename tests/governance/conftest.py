@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.governance import builders
-
 
 @pytest.fixture(scope="module")
 def plant(django_db_setup: Any, django_db_blocker: Any) -> Any:
@@ -19,6 +17,7 @@ def plant(django_db_setup: Any, django_db_blocker: Any) -> Any:
     from portal.core.access import grant_role
     from portal.core.models import User
     from tests.factories import make_site, make_use_case
+    from tests.governance import builders
 
     with django_db_blocker.unblock(), transaction.atomic():
         home, away = make_site("hall"), make_site("elsewhere")
