@@ -63,6 +63,7 @@ def add_conventions(result: dict[str, Any], generator: Any, request: Any, public
     """Adds to every operation the problem answers and the headers that api.md promises."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+    _any_value(components["schemas"])
     for methods in result.get("paths", {}).values():
         for method, operation in methods.items():
             if not isinstance(operation, dict) or "responses" not in operation:
@@ -91,6 +92,18 @@ def add_conventions(result: dict[str, Any], generator: Any, request: Any, public
             if method == "get" and "200" in operation["responses"]:
                 operation["responses"].setdefault("304", {"description": "Not modified since the given ETag"})
     return result
+
+
+def _any_value(node: Any) -> None:
+    """A JSON column that may be null is any value: ``oneOf`` of "anything" and null would refuse null itself."""
+    if isinstance(node, dict):
+        if {} in node.get("oneOf", ()):
+            del node["oneOf"]
+        for child in node.values():
+            _any_value(child)
+    elif isinstance(node, list):
+        for child in node:
+            _any_value(child)
 
 
 def _header(name: str, text: str, longest: int) -> dict[str, Any]:
