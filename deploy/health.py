@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 ESTABLISHED = "01"
@@ -72,7 +73,14 @@ def agent(state_dir: str) -> bool:
     return runs(Path(state_dir))
 
 
-CHECKS = {"http": http, "worker": worker, "fresh": fresh, "connected": connected, "listens": listens, "agent": agent}
+CHECKS: dict[str, Callable[..., bool]] = {
+    "http": http,
+    "worker": worker,
+    "fresh": fresh,
+    "connected": connected,
+    "listens": listens,
+    "agent": agent,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -181,7 +181,7 @@ def installation_ended(gateway: Device, row: Installation, state: str, reason: s
     audit.record(actor=None, action=f"installation.{state}", obj=row, changes={"reason": reason, "device": gateway})
     in_rollout = (
         row.rollout is not None
-        and Rollout.objects.filter(pk=row.rollout_id, state__in=[RolloutState.RUNNING, RolloutState.SOAKING]).exists()
+        and Rollout.objects.filter(pk=row.rollout.pk, state__in=[RolloutState.RUNNING, RolloutState.SOAKING]).exists()
     )
     if not in_rollout:
         previous_wanted(gateway, row, now)

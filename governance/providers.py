@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.urls import reverse
 
@@ -128,7 +129,7 @@ def drift_handled(subject: Subject) -> Measurement:
         .select_related("incident", "pipeline")
         .order_by("opened_at")
     )
-    newest = dict(
+    newest: dict[Any, str] = dict(
         Retraining.objects.filter(incident__in=[a.incident_id for a in alerts])
         .order_by("created_at")
         .values_list("incident_id", "state")
@@ -187,7 +188,7 @@ def alert_to_retrain(subject: Subject) -> Measurement:
         .order_by("-opened_at")
         .first()
     )
-    if incident is None:
+    if incident is None or incident.live_at is None:
         open_one = (
             Incident.objects.filter(adoption=subject.adoption, fast_forwarded=False)
             .exclude(state=IncidentState.RESOLVED)

@@ -1,6 +1,6 @@
 """Set up the environment: interpreter, packages with hashes, browser libraries. Standard library only; quick when nothing changed.
 
-    python3 scripts/bootstrap.py demo|dev|assets
+python3 scripts/bootstrap.py demo|dev|assets
 """
 
 from __future__ import annotations
@@ -82,7 +82,17 @@ def environment(kind: str) -> None:
     say("installing packages (about 150, checked by hash)")
     if not (BIN / "uv").exists():
         run(str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV)
-    run(str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(BIN / "python"), "--require-hashes", "-r", str(lock))
+    run(
+        str(BIN / "uv"),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(BIN / "python"),
+        "--require-hashes",
+        "-r",
+        str(lock),
+    )
     stamp("packages", lock)
     say(f"packages installed in {time.monotonic() - began:.0f} s")
 
@@ -93,7 +103,17 @@ def assets() -> None:
         lock = ROOT / "requirements-assets.txt"
         if not stamp_ok("assets", lock):
             say("no npm found: using the one from the Python package index")
-            run(str(BIN / "uv"), "pip", "install", "--quiet", "--python", str(BIN / "python"), "--require-hashes", "-r", str(lock))
+            run(
+                str(BIN / "uv"),
+                "pip",
+                "install",
+                "--quiet",
+                "--python",
+                str(BIN / "python"),
+                "--require-hashes",
+                "-r",
+                str(lock),
+            )
             stamp("assets", lock)
     if not target.exists():
         say("copying the browser libraries")

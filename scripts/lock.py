@@ -17,7 +17,19 @@ def main() -> int:
     uv = Path(sys.executable).parent / "uv"
     for source, *rest in LOCKS:
         target = source.replace(".in", ".txt")
-        command = [str(uv), "pip", "compile", "-q", "--generate-hashes", "--python-version", "3.11", source, "-o", target, *rest]
+        command = [
+            str(uv),
+            "pip",
+            "compile",
+            "-q",
+            "--generate-hashes",
+            "--python-version",
+            "3.11",
+            source,
+            "-o",
+            target,
+            *rest,
+        ]
         done = subprocess.run(command, cwd=ROOT, check=False)
         if done.returncode:
             return done.returncode

@@ -97,7 +97,7 @@ class PipelineSerializer(EntitySerializer):
 
 
 class DatasetSerializer(EntitySerializer):
-    pipeline = serializers.PrimaryKeyRelatedField(source="stage.pipeline", read_only=True)
+    pipeline: Any = serializers.PrimaryKeyRelatedField(source="stage.pipeline", read_only=True)
 
     class Meta:
         model = Dataset
@@ -131,7 +131,7 @@ class BatchSerializer(EntitySerializer):
 
 class LineageNodeSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
-    label = serializers.CharField()
+    label: Any = serializers.CharField()
     kind = serializers.CharField()
     group = serializers.CharField(required=False)
     state = serializers.CharField(required=False)
@@ -140,9 +140,9 @@ class LineageNodeSerializer(serializers.Serializer[Any]):
 
 
 class LineageEdgeSerializer(serializers.Serializer[Any]):
-    source = serializers.CharField()
+    source: Any = serializers.CharField()
     target = serializers.CharField()
-    label = serializers.CharField(required=False)
+    label: Any = serializers.CharField(required=False)
 
 
 class LineageSerializer(serializers.Serializer[Any]):
@@ -194,7 +194,7 @@ class CheckSerializer(EntitySerializer):
 
 
 class CheckResultSerializer(EntitySerializer):
-    check = serializers.PrimaryKeyRelatedField(source="stage_check", read_only=True)
+    check: Any = serializers.PrimaryKeyRelatedField(source="stage_check", read_only=True)
 
     class Meta:
         model = CheckResult

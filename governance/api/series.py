@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.types import OpenApiTypes
@@ -34,8 +34,8 @@ class SeriesViewSet(EtagMixin, viewsets.GenericViewSet):
     queryset = Pipeline.objects.select_related("model", "adoption__site")
     serializer_class = SeriesSerializer
     pagination_class = None
-    filter_backends: ClassVar[list[Any]] = []
-    http_method_names: ClassVar[list[str]] = ["get", "head", "options"]
+    filter_backends = []
+    http_method_names = ["get", "head", "options"]
 
     def asked(self, request: Request) -> dict[str, Any]:
         query = request.query_params

@@ -220,7 +220,7 @@ def batch_story(batch: Batch) -> tuple[dict[str, Any], list[CheckResult]]:
     versions = {
         b.model_version_id: b.model_version
         for b in members
-        if b.model_version is not None and b.stage.kind == StageKind.PREDICTION
+        if b.stage.kind == StageKind.PREDICTION and b.model_version is not None
     }
     for pk, version in versions.items():
         nodes.append(

@@ -220,7 +220,7 @@ class OfService(FormPage):
         return get_permitted(rows, self.request.user, kwargs["pk"], self.verb)
 
     def more(self, obj: Any) -> dict[str, Any]:
-        return {"breadcrumbs": _crumbs(obj, (str(_(self.title)), "")), "version": None}
+        return {"breadcrumbs": _crumbs(obj, (_(str(self.title)), "")), "version": None}
 
 
 class PartnerAdmit(OfService):

@@ -127,8 +127,7 @@ def test_from_registers_to_canary_to_every_gateway(
     portal.wait(
         lambda: (
             state() == RolloutState.SOAKING
-            or (rollout.state == RolloutState.RUNNING
-            and rollout.waves.first().state == "passed")
+            or (rollout.state == RolloutState.RUNNING and rollout.waves.first().state == "passed")
         )
     )
     portal.wait(lambda: state() == RolloutState.SUCCEEDED, say=lambda: (rollout.state, rollout.reason))

@@ -45,7 +45,7 @@ def gate_before(gate: Gate) -> Gate | None:
         return None
     rows = Gate.objects.filter(use_case_id=gate.use_case_id, number=gate.number - 1)
     if gate.number in (3, 4):
-        return rows.filter(adoption_id=gate.adoption_id).first()
+        return rows.filter(adoption=gate.adoption_id).first()
     return rows.filter(state__in=PASSED).first() or rows.first()
 
 
@@ -307,13 +307,13 @@ def _advance(gate: Gate, actor: Any) -> None:
     if gate.number == Phase.ALIGN:
         Gate.objects.filter(use_case=use_case, number=2, state=GateState.CLOSED).update(state=GateState.OPEN)
     elif gate.number in (2, 3):
-        Gate.objects.filter(adoption_id=gate.adoption_id, number=gate.number + 1, state=GateState.CLOSED).update(
+        Gate.objects.filter(adoption=gate.adoption_id, number=gate.number + 1, state=GateState.CLOSED).update(
             state=GateState.OPEN
         )
     elif gate.number == 4:
         Gate.objects.filter(use_case=use_case, number=5, state=GateState.CLOSED).update(state=GateState.OPEN)
     reached = min(gate.number + 1, int(Phase.MONETISE))
-    if gate.adoption_id is not None and gate.adoption.phase < reached:
+    if gate.adoption is not None and gate.adoption.phase < reached:
         _raise_phase(gate.adoption, reached, actor)
     if use_case.phase < reached:
         _raise_phase(use_case, reached, actor)

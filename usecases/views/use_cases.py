@@ -397,7 +397,7 @@ class AdoptionCreate(FormPage):
         return get_permitted(UseCase.objects.all(), self.request.user, kwargs["pk"], "change")
 
     def get_form(self, obj: Any, data: Any = None, files: Any = None) -> Any:
-        form = AdoptionForm(data, instance=Adoption(use_case=obj))
+        form: Any = AdoptionForm(data, instance=Adoption(use_case=obj))
         limit_choices(form, self.request.user)
         form.fields["proven_by"].queryset = form.fields["proven_by"].queryset.filter(use_case=obj)
         return form

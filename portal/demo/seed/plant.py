@@ -54,7 +54,7 @@ class Plant:
     period_s: float
 
 
-def _place(actor: Any, site: Site, level: str, code: str, name: str, parent: Location | None = None) -> Location:
+def _place(actor: Any, site: Site, level: str, code: str, name: str, *, parent: Location | None = None) -> Location:
     return entity_create(
         actor=actor, model=Location, data={"site": site, "level": level, "code": code, "name": name, "parent": parent}
     )
