@@ -8,6 +8,7 @@ A rule is one of
 * ``perm:<name>``     a permission of a role (see portal/core/roles.py), after the object has been seen
 * ``named:<model>:<verb>``  the verb on the row of that model which the body names
 * ``some:<model>:<verb>``   the verb on any row of that model
+* ``by rule``         seen it must be; beyond that a rule of the business decides, with its own refusal
 * ``nobody``          not there for anybody (the demo's own doors)
 * ``door``            own authentication: a person's session does not open it
 """
@@ -15,6 +16,8 @@ A rule is one of
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from tests import permission_rows as upper
 
 ADD_SITE = "perm:devices.add_site"
 ADD_USE_CASE = "perm:usecases.add_usecase"
@@ -301,3 +304,7 @@ OPEN: dict[str, Row] = {
         "account_reauthenticate",
     )
 } | {"set_language": Row(post="anyone")}
+
+PAGES |= {name: Row(*row) for name, row in upper.PAGES.items()}
+API |= upper.API
+DOORS |= {name: Row(get=get, post=post) for name, (get, post) in upper.DOORS.items()}

@@ -69,6 +69,8 @@ def expected(stage: Any, who: str, user: Any, rule: str, model: str) -> str:
     obj = stage.ours.one(model) if model else None
     if obj is not None and not may(obj, user, "view"):
         return "unseen"
+    if rule == "by rule":
+        return "judged"
     if rule == "signed in":
         return "allowed"
     if rule.startswith("perm:"):
@@ -94,6 +96,8 @@ def verdict(answer: Any, wanted: str, *, api: bool, door: bool = False) -> str:
         return "" if login else f"{status} instead of the way to sign in"
     if wanted == "unseen":
         return "" if status == 404 else f"{status} instead of 404"
+    if wanted == "judged":
+        return "" if status != 401 else f"{status} though seen"
     if wanted == "forbidden":
         return "" if status == 403 else f"{status} instead of 403"
     if wanted == "refused":
