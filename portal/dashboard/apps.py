@@ -23,9 +23,6 @@ class DashboardConfig(AppConfig):
 
 
 def _work_count(user: Any) -> int:
-    from django.core.cache import cache
+    from portal.dashboard.work import menu_count
 
-    from portal.dashboard.work import work_count
-
-    # The menu is on every page; half a minute of age does it no harm, and the page itself counts anew.
-    return int(cache.get_or_set(f"work-count:{user.pk}", lambda: work_count(user), 30))
+    return menu_count(user)

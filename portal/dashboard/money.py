@@ -35,8 +35,13 @@ class Earned:
     review: RoiReview
 
     @property
+    def value(self) -> Decimal | None:
+        """The measured value where it is proven."""
+        return self.review.measured if self.review.verdict in _PROVEN else None
+
+    @property
     def proven(self) -> bool:
-        return self.review.verdict in _PROVEN and self.review.measured is not None
+        return self.value is not None
 
     @property
     def state(self) -> str:
@@ -133,9 +138,9 @@ def totals(found: Iterable[Earned]) -> list[Total]:
         total.of += 1
         if review.planned is not None:
             total.planned = (total.planned or Decimal(0)) + review.planned
-        if one.proven:
+        if one.value is not None:
             total.proven += 1
-            total.measured = (total.measured or Decimal(0)) + review.measured
+            total.measured = (total.measured or Decimal(0)) + one.value
             if review.measured_low is not None and review.measured_high is not None:
                 total.low = (total.low or Decimal(0)) + review.measured_low
                 total.high = (total.high or Decimal(0)) + review.measured_high

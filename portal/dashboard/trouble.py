@@ -154,7 +154,7 @@ def _trouble(row: Row) -> Trouble:
         label, words = _("Models stopped on %(what)s") % {"what": row.title}, _("Stopped")
         url = reverse("devices:device", args=[row.pk])
     elif row.kind == "incident":
-        words, note = str(IncidentState(row.text).label), ""
+        words, note = str(IncidentState(note).label), ""
         url = reverse("governance:incident", args=[row.pk])
     elif row.kind == "gate":
         label, words = _("Gate %(n)s reopened: %(what)s") % {"n": row.number, "what": row.title}, _("Reopened")

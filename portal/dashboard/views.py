@@ -90,7 +90,7 @@ class WorkPage(Page):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         items = at_site(work_of(request.user), self.site_id)
-        unread = Notification.objects.filter(user=request.user, read_at=None)[:MESSAGES]
+        unread = Notification.objects.permitted(request.user).filter(read_at=None)[:MESSAGES]
         return self.render(
             "dashboard/work.html",
             {"items": items, "groups": grouped(items), "count": len(items), "unread": list(unread)},
@@ -126,16 +126,17 @@ class PlantPage(LivePage):
     template = "dashboard/plant.html"
     body = "dashboard/_plant.html"
 
+    site: Any = None
+
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        if choose_site(request.user) is None:
+        self.site = choose_site(request.user, request.GET.get("site"), self.site_id)
+        if self.site is None:
             return self.render("dashboard/no_plant.html", {})
         return super().get(request, **kwargs)
 
     def context(self) -> dict[str, Any]:
-        user = self.request.user
-        site = choose_site(user, self.request.GET.get("site"), self.site_id)
-        devices = devices_of(user, site)
-        return {"site": site, "devices": devices, "plant": plant(user, site, devices)}
+        devices = devices_of(self.request.user, self.site)
+        return {"site": self.site, "devices": devices, "plant": plant(self.request.user, self.site, devices)}
 
     def more(self, context: dict[str, Any]) -> dict[str, Any]:
         site, devices = context["site"], context["devices"]

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 from uuid import UUID
 
+from django.core.cache import cache
 from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.fields import DateField, DateTimeField, IntegerField
 from django.db.models.functions import Coalesce, TruncMonth, TruncQuarter
@@ -25,14 +26,15 @@ from devices.selectors import onboarding_queue, reach_of
 from governance.choices import IncidentState, VersionState
 from governance.models import Incident, ModelVersion
 from portal.core.clock import wall_now
-from portal.core.models import User
 from portal.dashboard.rows import Row, branch, count, gather
 from usecases.choices import RoundState
 from usecases.gate_rules import SIGNERS, SignerSlot
 from usecases.models import Criterion, GateReview, Rating, ScoringRound, Signature
 from usecases.selectors import reviews_waiting_for
 
-#: Kinds in the order of their urgency when neither is overdue: what stops a machine or a repair comes first.
+#: How old the menu's count may be.
+COUNT_SECONDS = 30
+#: Kinds in the order of their urgency.
 ORDER = (
     "incident",
     "version",
@@ -46,6 +48,8 @@ ORDER = (
     "round",
     "enrolment",
 )
+#: While these wait a machine runs badly or a repair stands still: as urgent as what is overdue.
+STOPPING = frozenset({"incident", "version"})
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,15 @@ class Item:
 
     @property
     def rank(self) -> tuple[Any, ...]:
-        """Overdue first, then by kind, then by date, the oldest first."""
+        """What stops a machine or a repair and what is overdue first, then by kind, then by date, the oldest first."""
         far = datetime.max.replace(tzinfo=UTC)
-        return (not self.overdue, ORDER.index(self.kind), self.due or far, self.since or far, str(self.pk))
+        return (
+            not (self.overdue or self.kind in STOPPING),
+            ORDER.index(self.kind),
+            self.due or far,
+            self.since or far,
+            str(self.pk),
+        )
 
 
 # ---- what waits, by kind -------------------------------------------------------------------------------------------------
@@ -96,7 +106,7 @@ def _mine(slot: SignerSlot, user: Any) -> Q | None:
 
 def reviews(user: Any) -> QuerySet[Any]:
     """Open reviews in which a signature is missing that this person's roles (or being the sponsor) can give."""
-    wanted = Q(pk__in=[])
+    wanted: Any = Q(pk__in=[])
     for number, slots in SIGNERS.items():
         for slot in slots:
             mine = _mine(slot, user)
@@ -128,7 +138,9 @@ def rounds(user: Any) -> QuerySet[Any]:
     """Open rounds in which this rater has not answered everything ("I don't know" is an answer)."""
     given = Rating.objects.filter(round=OuterRef("pk"), rater=user).order_by().values("round")
     leaves = Criterion.objects.filter(criteria_set=OuterRef("criteria_set"), children=None).order_by()
-    cases = ScoringRound.use_cases.through.objects.filter(scoringround=OuterRef("pk")).values("scoringround")
+    cases: QuerySet[Any] = ScoringRound.use_cases.through.objects.filter(scoringround=OuterRef("pk")).values(
+        "scoringround"
+    )
     return (
         ScoringRound.objects.filter(state=RoundState.OPEN, raters=user)
         .annotate(
@@ -281,19 +293,33 @@ def waiting_for(user: Any) -> list[Item]:
     return sorted((_item(row, now, clocks) for row in rows), key=lambda item: item.rank)
 
 
-def work_of(user: User) -> list[Item]:
+def work_of(user: Any) -> list[Item]:
     """``waiting_for``, read once per request: the menu counts what a page has read already."""
     kept: list[Item] | None = getattr(user, "_dashboard_work", None)
     if kept is None:
         kept = waiting_for(user)
-        user._dashboard_work = kept  # type: ignore[attr-defined]
+        user._dashboard_work = kept
     return kept
 
 
 def work_count(user: Any) -> int:
-    """How much waits; one narrow query where the page has not read the rows."""
+    """How much waits now; one narrow query."""
+    return count(_waiting(user, wall_now()).values())
+
+
+def menu_count(user: Any) -> int:
+    """How much waits, for the menu of every page: half a minute of age does it no harm. A page that has read the work
+    counts anew."""
+    key = f"work-count:{user.pk}"
     kept: list[Item] | None = getattr(user, "_dashboard_work", None)
-    return len(kept) if kept is not None else count(_waiting(user, wall_now()).values())
+    if kept is not None:
+        cache.set(key, len(kept), COUNT_SECONDS)
+        return len(kept)
+    known: int | None = cache.get(key)
+    if known is None:
+        known = work_count(user)
+        cache.set(key, known, COUNT_SECONDS)
+    return known
 
 
 def at_site(items: Iterable[Item], site_id: Any) -> list[Item]:

@@ -21,7 +21,7 @@ class WorkItemSerializer(_Parent):
 
     kind = serializers.ChoiceField(choices=WORK)
     id = serializers.UUIDField(source="pk")
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     note = serializers.CharField(allow_blank=True)
     url = serializers.CharField(help_text="Page of the portal.")
     site = serializers.UUIDField(allow_null=True)
@@ -39,7 +39,7 @@ class WorkSerializer(_Parent):
 class TroubleSerializer(_Parent):
     kind = serializers.ChoiceField(choices=TROUBLES)
     id = serializers.UUIDField(source="pk")
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     state = serializers.ChoiceField(choices=("breach", "watch"))
     note = serializers.CharField(allow_blank=True)
     url = serializers.CharField(help_text="Page of the portal.")
@@ -177,7 +177,7 @@ class MapUseCaseSerializer(_Parent):
     id = serializers.UUIDField(source="pk")
     code = serializers.CharField()
     title = serializers.CharField()
-    label = serializers.ChoiceField(choices=Label.choices)
+    label = serializers.ChoiceField(choices=Label.choices)  # type: ignore[assignment]
     phase = serializers.ChoiceField(choices=Phase.choices)
 
 
@@ -197,6 +197,6 @@ class ScopeSerializer(_Parent):
 
 
 class ScaleMapQuerySerializer(ScopeSerializer):
-    label = serializers.ChoiceField(choices=Label.choices, required=False)
+    label = serializers.ChoiceField(choices=Label.choices, required=False)  # type: ignore[assignment]
     health = serializers.ChoiceField(choices=HEALTHS, required=False)
     q = serializers.CharField(max_length=140, required=False, help_text="Part of the use case's title.")
