@@ -167,7 +167,7 @@ API: dict[str, dict[str, str]] = {
     },
     "plan": {"create": _SERVICES, "bulk": _SERVICES, "partial_update": "change", "destroy": "change"},
     "subscription": {
-        "create": "named:marketplace.Service:use",
+        "create": "by rule",
         "end": "change",
         "keys": "change",
         "preview": "view",
