@@ -113,17 +113,26 @@ export function inScheme(name, draw) {
   }
 }
 
-/** Any CSS colour, also light-dark(), color-mix() and oklch(), as rgb()/rgba() text for libraries that know no other. */
+const colours = new Map();
+
+/** Any CSS colour, also light-dark(), color-mix() and oklch(), as rgb()/rgba() text for libraries that know no other.
+    Each is asked once for each theme: asking styles the whole page anew. */
 export function colour(css) {
+  const key = `${scheme || document.documentElement.dataset.bsTheme} ${css}`;
+  if (!colours.has(key)) colours.set(key, computed(css));
+  return colours.get(key);
+}
+
+function computed(css) {
   const probe = make("span", { hidden: true });
   document.body.append(probe);
   if (scheme) probe.style.colorScheme = scheme;
   probe.style.color = css;
-  const computed = getComputedStyle(probe).color;
+  const painted = getComputedStyle(probe).color;
   probe.remove();
   painter.canvas.width = painter.canvas.height = 1;
   painter.clearRect(0, 0, 1, 1);
-  painter.fillStyle = computed;
+  painter.fillStyle = painted;
   painter.fillRect(0, 0, 1, 1);
   const [r, g, b, a] = painter.getImageData(0, 0, 1, 1).data;
   return a === 255 ? `rgb(${r}, ${g}, ${b})` : `rgba(${r}, ${g}, ${b}, ${(a / 255).toFixed(3)})`;
