@@ -6,7 +6,7 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS tools
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 RUN pip install uv==0.13.9
-WORKDIR /work
+WORKDIR /build
 
 FROM tools AS portal-packages
 COPY requirements.txt ./
@@ -50,7 +50,7 @@ RUN install -d -o 10001 -g 10001 -m 0755 /var/lib/mlflow /var/lib/phasegate-beat
     && install -d -o 1883 -g 1883 -m 0755 /mosquitto/data
 COPY --from=portal-packages /opt/venv /opt/venv
 COPY . .
-COPY --from=assets /work/static/vendor static/vendor
+COPY --from=assets /build/static/vendor static/vendor
 ENV PHASEGATE_STATIC_ROOT=/app/staticfiles DJANGO_SETTINGS_MODULE=portal.settings GIT_PYTHON_REFRESH=quiet
 RUN PHASEGATE_SECRET_KEY=only-for-collectstatic PHASEGATE_HOME=/tmp/build python manage.py collectstatic --noinput \
     && python -m compileall -q portal devices usecases governance edge_bridge coe marketplace
