@@ -117,6 +117,11 @@ class Cockpit:
         return trouble.counts(self.broken)
 
     @property
+    def spent(self) -> bool:
+        """A budget is spent, not only burning."""
+        return any(one.kind == "slo" and one.state == "breach" for one in self.broken)
+
+    @property
     def action(self) -> Item | None:
         return self.work[0] if self.work else None
 
