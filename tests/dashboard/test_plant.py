@@ -122,3 +122,17 @@ def test_menu(cast, as_user):
     html = as_user(cast.ot_engineer).get("/scale-map/").content.decode()
     for address in ("/", "/my-work/", "/my-plant/", "/scale-map/"):
         assert f'class="pg-nav-item" href="{address}"' in html
+
+
+def test_the_first_poll_finds_nothing_new(cast, plant, as_user, htmx):
+    """The page carries the ETag of what it shows."""
+    import html as escaped
+    import re
+
+    client = as_user(cast.ot_engineer)
+    page = client.get("/my-plant/").content.decode()
+    found = re.findall(r'data-poll="([^"]+)"[^>]*data-poll-etag="([^"]+)"', page)
+    assert len(found) == 2
+    for address, etag in found:
+        answer = client.get(address, HTTP_IF_NONE_MATCH=escaped.unescape(etag), **htmx)
+        assert answer.status_code == 304, address
