@@ -29,7 +29,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-ORDER = ("test_pages", "test_story", "test_demo")
+ORDER = ("test_story", "test_pages", "test_demo")
 
 
 def chromium_path() -> str | None:
@@ -37,7 +37,7 @@ def chromium_path() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The pages as the demo begins, then its story, then what breaks and stops it."""
+    """The story while the decay is still ahead, then every page, then what breaks and stops the demo."""
 
     def place(item: pytest.Item) -> int:
         name = item.path.stem
