@@ -44,6 +44,16 @@ def run(*words: str, timeout: float) -> subprocess.CompletedProcess[str]:
     )
 
 
+def command_line(number: int) -> str:
+    """Of a process that runs; empty for one that has ended."""
+    try:
+        return (
+            (Path("/proc") / str(number) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        )
+    except OSError:
+        return ""
+
+
 @dataclass
 class Demo:
     home: Path
@@ -91,6 +101,7 @@ class Demo:
     def stop(self) -> None:
         """Ctrl-C, as in a terminal. Ends well, leaves no process and no demo.json."""
         assert self.process is not None
+        family = self.family()
         self.process.send_signal(signal.SIGINT)
         try:
             code = self.process.wait(STOP_S)
@@ -101,6 +112,8 @@ class Demo:
         assert code == 0, self.output
         assert not (self.home / "demo.json").exists()
         wait_for(lambda: not self.processes(), 20, "every process to end")
+        left = {number: line for number, line in family.items() if command_line(number) == line}
+        assert not left, left
 
     def processes(self) -> dict[int, str]:
         """Processes that work for this home: number and command line (Linux)."""
@@ -116,6 +129,20 @@ class Demo:
             if line:
                 found[int(folder.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
         return found
+
+    def family(self) -> dict[int, str]:
+        """The demo's process and all that descend from it: number and command line (Linux)."""
+        assert self.process is not None
+        parents: dict[int, int] = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+        found = {self.process.pid}
+        while more := {child for child, parent in parents.items() if parent in found and child not in found}:
+            found |= more
+        return {number: line for number in found if (line := command_line(number))}
 
     def api(self, path: str, *, role: str = "coe_lead", method: str = "GET", **extra: Any) -> Any:
         """The answer of /api/v1/<path> as this role, as JSON."""
