@@ -71,7 +71,7 @@ def test_queries(stage: Any, known: dict[str, int], route: Route, model: str):
         connection,
     ) as seen:
         answer = client.get(address)
-    if answer.status_code in {400, 403, 404}:
+    if answer.status_code in {400, 403, 404, 409}:
         pytest.skip(f"{address}: {answer.status_code} for the CoE lead")
     assert answer.status_code in {200, 302}, f"{address}: {answer.status_code}{why(answer)}"
     ours = [q["sql"] for q in seen.captured_queries if not _session(q["sql"])]

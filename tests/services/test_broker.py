@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,23 +64,31 @@ def until(there: Any, what: str, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: Any) -> Path:
+    """A folder with a migrated SQLite database, made once."""
     try:
         servers.redis_binary()
     except servers.Missing as error:
         skip_or_fail(str(error))
-    env = environment(tmp_path)
+    folder = tmp_path_factory.mktemp("migrated")
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--no-input"],
         cwd=ROOT,
-        env=env,
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture
+def home(migrated: Path, tmp_path: Path) -> Path:
+    for file in migrated.glob("phasegate.sqlite3*"):
+        shutil.copy(file, tmp_path)
     return tmp_path
 
 
