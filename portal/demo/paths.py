@@ -71,6 +71,7 @@ def environment(paths: Paths, *, port: int) -> dict[str, str]:
         "REDIS_URL": os.environ.get("REDIS_URL") or f"unix://{paths.broker_socket}",
         "DJANGO_SETTINGS_MODULE": "portal.settings",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
