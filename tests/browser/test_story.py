@@ -184,8 +184,10 @@ def test_device_pages_show_live_signals_and_the_models_installed(visit: Any, dem
     engineer.expect_clean()
     gateway = demo.one("devices", code="gt1-gw-a")
     engineer.go(f"/devices/{gateway['id']}/")
-    expect(page.locator("main")).to_contain_text("NOx soft sensor")
-    expect(page.locator("main")).to_contain_text(re.compile("INT8|int8|quantis", re.IGNORECASE))
+    expect(page.locator("main")).to_contain_text("NOx soft sensor v")
+    engineer.expect_clean()
+    page.get_by_role("link", name=re.compile("^Gas path anomaly detector v")).first.click()
+    expect(page.locator("main")).to_contain_text(re.compile("int8", re.IGNORECASE))
     engineer.expect_clean()
 
 
@@ -286,10 +288,11 @@ def test_the_audit_trail_tells_what_happened(visit: Any) -> None:
 
 def test_one_click_switches_the_role(visit: Any) -> None:
     person = visit("plant_manager")
-    person.page.locator("details[data-menu] summary", has=person.page.locator(".pg-tool-label")).click()
+    person.page.locator('summary[aria-label^="You"]').click()
     person.page.locator('button[name="role"]', has_text="Executive sponsor").click()
     expect(person.page.locator(".pg-messages").first).to_contain_text("You are")
-    expect(person.page.locator(".pg-tool-label")).to_contain_text(re.compile("executive", re.IGNORECASE))
+    person.page.locator('summary[aria-label^="You"]').click()
+    expect(person.page.locator('button[name="role"][aria-current="true"]')).to_contain_text("Executive sponsor")
     person.expect_clean()
 
 
