@@ -23,7 +23,7 @@ IDENTIFIER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 # Not pages: files, data, the interface description (its own viewer), and the way out.
 NOT_A_PAGE = re.compile(r"\.(csv|json|onnx|xlsx|svg)$|^/(api|static|metrics|healthz|readyz|services)\b|/logout/")
 LINKS = """() => [...document.querySelectorAll("nav a[href], main a[href], header a[href]")].map((a) => a.href)"""
-SETTLED = """() => !document.querySelector(".pg-chart .pg-skeleton, [data-chart-loading]")"""
+DRAWN = "() => [...document.querySelectorAll('[data-chart]')].every((c) => c.dataset.chartReady || c.querySelector('[data-chart-canvas] p'))"
 LIMIT = 120
 
 
@@ -88,7 +88,7 @@ def walk_as(visitor: Visitor, walk: Walk) -> None:
         if landed != kind and landed in walk.seen:
             continue
         walk.seen[landed] = path
-        visitor.page.wait_for_load_state("load")
+        visitor.page.wait_for_function(DRAWN)
         look_at(visitor, landed, walk)
         walk.blame(landed, visitor.troubles.rows)
         visitor.troubles.rows.clear()

@@ -60,7 +60,8 @@ def test_the_decay_is_repaired_on_one_page_that_updates_by_itself(visit: Any, de
 
     engineer = visit("ot_engineer")
     page = engineer.go("/devices/")
-    page.get_by_role("link", name="Turbine hall 1").first.click()
+    page.locator("details summary", has_text="Turbine hall 1").click()
+    page.get_by_role("link", name="Open Turbine hall 1").click()
     jump = page.get_by_role("button", name="Jump to the decay")
     site = demo.one("sites", code="turbine-hall-1")
     state = demo.api(f"sites/{site['id']}/replay")
@@ -187,7 +188,7 @@ def test_device_pages_show_live_signals_and_the_models_installed(visit: Any, dem
     expect(page.locator("main")).to_contain_text("NOx soft sensor v")
     engineer.expect_clean()
     page.get_by_role("link", name=re.compile("^Gas path anomaly detector v")).first.click()
-    expect(page.locator("main")).to_contain_text(re.compile("int8", re.IGNORECASE))
+    expect(page.locator("main")).to_contain_text("8-bit integer")
     engineer.expect_clean()
 
 
