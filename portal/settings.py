@@ -248,6 +248,10 @@ SPECTACULAR_SETTINGS = {
         "CriterionStateEnum": "usecases.choices.CriterionState",
         "ReviewStateEnum": "usecases.choices.ReviewState",
         "JobStateEnum": "portal.core.models.JobState",
+        "HealthEnum": ["ok", "watch", "breach", "unknown"],
+        "TroubleStateEnum": ["breach", "watch"],
+        "SloStateEnum": ["ok", "watch", "breach", "not_measured"],
+        "SignalStateEnum": ["ok", "low", "high", "missing", "stale", "none", "undescribed"],
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -322,6 +322,7 @@ class WaiverSerializer(EntitySerializer):
 
 class GateReviewSerializer(EntitySerializer):
     snapshot = serializers.JSONField(read_only=True)
+    decision = serializers.ChoiceField(choices=Decision.choices, allow_blank=True, read_only=True)
 
     class Meta:
         model = models.GateReview
