@@ -74,7 +74,7 @@ def menu(request: Any) -> list[dict[str, Any]]:
             rows.append((item, reverse(item.url_name)))
         except NoReverseMatch:
             continue
-    best = max((url for _, url in rows if path == url or (url != "/" and path.startswith(url))), key=len, default="/")
+    best = max((url for _, url in rows if path == url or (url != "/" and path.startswith(url))), key=len, default="")
     for key, label, phase in SECTIONS:
         items = [
             {

@@ -20,6 +20,7 @@ from portal.core.access import get_permitted
 from portal.core.clock import wall_now
 from portal.core.models import ApiToken, AuditEntry, Job, Notification, User
 from portal.core.pages import ActionPage, FormPage, ListPage, Page
+from portal.core.roles import ROLES
 
 
 def _back(request: HttpRequest) -> str:
@@ -70,6 +71,9 @@ class InboxTable(tables.Table):
     class Meta:
         model = Notification
         fields = ("text", "kind", "created_at", "read_at")
+
+    def render_kind(self, value: str) -> str:
+        return value.replace("_", " ").capitalize()
 
 
 class InboxPage(ListPage):
@@ -178,4 +182,7 @@ class SettingsPage(Page):
     title = "Settings"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.render("core/settings.html", {"roles": self.request.user.role_keys})
+        return self.render(
+            "core/settings.html",
+            {"roles": [ROLES[key].label if key in ROLES else key for key in request.user.role_keys]},
+        )

@@ -53,6 +53,7 @@ def figure(page: Page, label: str) -> str:
     return box.first.inner_text()
 
 
+@pytest.mark.timeout(3600)
 def test_the_decay_is_repaired_on_one_page_that_updates_by_itself(visit: Any, demo: Demo) -> None:
     gate = visit("data_scientist")
     gate.go(f"/gates/{turbine_gate(demo)['id']}/")
@@ -73,7 +74,6 @@ def test_the_decay_is_repaired_on_one_page_that_updates_by_itself(visit: Any, de
         )
     assert engineer.troubles.rows == []
 
-    began = time.monotonic()
     first = wait_for(lambda: repairs(demo), PATIENCE_S, "a retraining on rows of 2014", every=2)[0]
     page = engineer.go("/incidents/")
     page.locator(f'a[href="/incidents/{first["incident"]}/"]').first.click()
@@ -81,27 +81,32 @@ def test_the_decay_is_repaired_on_one_page_that_updates_by_itself(visit: Any, de
     page.evaluate(KEEP_MARK)
     engineer.shot("story-incident-running")
 
-    def verdict() -> str:
-        """What the page says of the repairs of 2014; it must say so by itself."""
-        said = ""
-        for row in repairs(demo):
-            cell = page.locator("tr", has=page.locator(f'a[href="/retrainings/{row["id"]}/"]')).first
-            if cell.count():
-                said += cell.inner_text() + "\n"
-        return said
+    def verdict(repair: dict[str, Any]) -> str:
+        """What the open page says of a repair."""
+        row = page.locator("#incident-live tr", has=page.locator(f'a[href="/retrainings/{repair["id"]}/"]')).first
+        return row.locator('td[data-label="Verdict"]').inner_text() if row.count() else ""
 
-    wait_for(lambda: "Live" in verdict(), PATIENCE_S, "the page to show a version of 2014 live", every=2)
+    decided = re.compile("Live|refused|Failed")
+    wait_for(lambda: decided.search(verdict(first)), PATIENCE_S, "the page to say what came of the repair", every=2)
     assert page.evaluate(SAME), "the page was reloaded"
+
+    # A challenger that is no better, or a canary that is worse, is shown and the next one is tried.
+    def live() -> dict[str, Any] | None:
+        return next((row for row in reversed(repairs(demo)) if row["state"] == "live"), None)
+
+    won = wait_for(live, PATIENCE_S, "a version trained on rows of 2014 to go live", every=2)
+    if won["incident"] != first["incident"]:
+        engineer.go(f"/incidents/{won['incident']}/")
+    wait_for(lambda: "Live" in verdict(won), 60, "the page to show it")
     text = page.locator("#incident-live").inner_text()
     assert "within its limit" in text
     assert "wall time" in text
     assert "plant time" in text
-    assert time.monotonic() - began < 7200
-    engineer.shot("story-incident-live")
     page.reload()
     expect(page.locator("#incident-live")).to_contain_text("within its limit")
-    assert "Live" in verdict()
+    assert "Live" in verdict(won)
     page.locator("[data-chart-ready]").first.wait_for()
+    engineer.shot("story-incident-live")
     engineer.expect_clean()
 
     # The criterion of gate 3 was red meanwhile and is green again, on a page nobody touched.

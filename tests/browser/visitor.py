@@ -37,14 +37,14 @@ async () => {
 }
 """
 
-# Texts as they are read, without code and without the levels of a rubric ("None" is one).
+# Texts as they are read, without code, recorded values and the levels of a rubric ("None" is one).
 READ_TEXT = """
 () => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const rows = [];
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const text = node.textContent.replace(/\\s+/g, " ").trim();
-    if (text && !node.parentElement.closest("script, style, code, pre, textarea, noscript, template, .pg-field-check label")) rows.push(text);
+    if (text && !node.parentElement.closest("script, style, code, pre, del, ins, textarea, noscript, template, .pg-field-check label")) rows.push(text);
   }
   return rows;
 }
