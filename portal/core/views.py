@@ -182,7 +182,5 @@ class SettingsPage(Page):
     title = "Settings"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.render(
-            "core/settings.html",
-            {"roles": [ROLES[key].label if key in ROLES else key for key in request.user.role_keys]},
-        )
+        keys = self.request.user.role_keys
+        return self.render("core/settings.html", {"roles": [ROLES[key].label if key in ROLES else key for key in keys]})
