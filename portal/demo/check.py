@@ -51,7 +51,9 @@ class Story:
         rows: list[dict[str, Any]] = page["results"]
         while page["next"]:
             page = httpx.get(
-                page["next"], headers={"Authorization": f"Bearer {self.tokens['coe_lead']}"}, timeout=60
+                page["next"],
+                headers={"Authorization": f"Bearer {self.tokens[params.get('role', 'coe_lead')]}"},
+                timeout=60,
             ).json()
             rows += page["results"]
         return rows
@@ -329,17 +331,36 @@ class Checks:
             "timeout": 60,
         }
         address = f"{self.s.url}/services/nox-soft-sensor/v1/score"
+        now = self._metered(subscription["id"])
         first, again = httpx.post(address, **call), httpx.post(address, **call)
         expect(first.status_code == 200, f"the call answered {first.status_code}: {first.text[:200]}")
         expect(again.content == first.content, "the repeated call was not the same answer")
         values = [p["value"] for p in first.json()["predictions"]]
         off = sum(abs(v - t) for v, t in zip(values, replay.label[100:125].tolist(), strict=True)) / len(values)
-        usage = [
-            u for u in self.s.all("usage-events", role="external_partner") if u["subscription"] == subscription["id"]
-        ]
-        expect(sum(u["units"] for u in usage) % 25 == 0 and usage[-1]["units"] == 25, "the usage events do not add up")
-        preview = self.s.get(f"subscriptions/{subscription['id']}/preview", role="external_partner")
-        return f"25 rows scored (typically off by {off:.2f}), billed once; invoice so far {json.dumps(preview)[:110]}…"
+        then = self._metered(subscription["id"])
+        billed = then["events"] - now["events"], then["preview"]["units"] - now["preview"]["units"]
+        expect(billed == (25, 25), f"25 rows raised the usage by {billed[0]} and the invoice by {billed[1]}")
+        checks = [self.s.get(f"invoices/{i['id']}/reconcile", role="external_partner") for i in then["invoices"]]
+        for found in [then["preview"], *checks]:
+            expect(
+                found["holds"] and not found["differences"], f"an invoice does not reconcile: {found['differences']}"
+            )
+        return (
+            f"25 rows scored (typically off by {off:.2f}), billed once; {len(checks)} invoices and the running month reconcile, "
+            f"{then['preview']['units']} rows so far, {then['preview']['total']}"
+        )
+
+    def _metered(self, subscription: str) -> dict[str, Any]:
+        """Units of all usage events, the running month as an invoice, and the invoices drawn up, of one subscription."""
+
+        def own(path: str) -> list[dict[str, Any]]:
+            return [row for row in self.s.all(path, role="external_partner") if row["subscription"] == subscription]
+
+        return {
+            "events": sum(row["units"] for row in own("usage-events")),
+            "preview": self.s.get(f"subscriptions/{subscription}/preview", role="external_partner"),
+            "invoices": own("invoices"),
+        }
 
     def stranger(self) -> str:
         site = self.turbine["id"]

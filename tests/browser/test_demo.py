@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.plant import Demo, run, wait_for
+from tests.browser.plant import Demo, command_line, run, wait_for
 
 pytestmark = [
     pytest.mark.browser,
@@ -109,8 +109,11 @@ def test_worker_and_gateway_killed_at_work_lose_no_row(demo: Demo) -> None:
     before = newest(demo)
     wait_for(lambda: newest(demo) >= before + 3, 120, "rows to come")
     killed = [process_of(demo, "celery", "worker"), process_of(demo, "edge_bridge.agent", GATEWAY)]
+    children = [number for number, line in demo.processes().items() if "celery" in line and number not in killed]
+    assert children, "the schedule and the pool run beside the worker"
     for number in killed:
         os.kill(number, signal.SIGKILL)
+    wait_for(lambda: not any(command_line(number) for number in children), 30, "what the worker had started to end")
 
     def back() -> bool:
         try:

@@ -50,6 +50,6 @@ class Cursor(CursorPagination):
             raise ValidationError({"cursor": "This is not a cursor of this list."}) from error
 
     def _get_position_from_instance(self, instance: Any, ordering: Any) -> str:
-        name = ordering[0].lstrip("-")
-        value = instance[name] if isinstance(instance, dict) else getattr(instance, name)
+        # Rows of a list come as tuples that end in the column they are ordered by (portal.core.api.rows).
+        value = instance[-1] if isinstance(instance, tuple) else getattr(instance, ordering[0].lstrip("-"))
         return str(value)

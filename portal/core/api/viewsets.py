@@ -140,19 +140,16 @@ class BaseViewSet(EtagMixin, viewsets.GenericViewSet):
             if wanted:
                 data = [{name: row[name] for name in row if name in wanted} for row in data]
         else:
-            selected = plan.select(rows)
             paginator: Any = self.paginator
-            order = [name.lstrip("-") for name in paginator.get_ordering(request, rows, self)]
-            page = self.paginate_queryset(
-                selected.values(*selected.query.values_select, *order, *selected.query.annotation_select)
-            )
-            data = plan.shape(page, wanted)
+            first = paginator.get_ordering(request, rows, self)[0].lstrip("-")
+            page = self.paginate_queryset(plan.select(rows, wanted, also=(first,)))
+            data = plan.shape(page or (), wanted)
         return self.with_etag(request, self.get_paginated_response(data).data)
 
     def _csv(self, rows: Any, plan: Any, wanted: set[str] | None) -> Any:
         rows = rows.order_by("id")
         if plan is not None:
-            shaped = plan.shape(list(plan.select(rows)), wanted)
+            shaped = plan.shape(plan.select(rows, wanted), wanted, as_text=False)
         else:
             shaped = [dict(row) for row in self.get_serializer(rows, many=True).data]
         serializer: Any = self.get_serializer()

@@ -1,0 +1,1 @@
+"""What the list benchmark serves beside the product: the same rows by a plain Django REST framework view."""
