@@ -116,7 +116,7 @@ def form_body(form_class: Any, world: World) -> dict[str, Any]:
     """What a browser would send for a form whose required fields are filled in."""
     body: dict[str, Any] = {}
     model = getattr(getattr(form_class, "_meta", None), "model", None)
-    known = world.values(model) if model is not None else {}
+    known = (_defaults(model) | world.values(model)) if model is not None else {}
     for name, field in form_class.base_fields.items():
         if name in known and not isinstance(field, forms.JSONField):
             value = plain(known[name])
@@ -141,3 +141,10 @@ def form_body(form_class: Any, world: World) -> dict[str, Any]:
         if value is not None:
             body[name] = "" if value is False else value
     return body
+
+
+def _defaults(model: Any) -> dict[str, Any]:
+    """What a new record's form shows: the plain defaults of its fields."""
+    fields = model._meta.concrete_fields if model is not None else ()
+    found = {field.name: field.default for field in fields if field.has_default() and not callable(field.default)}
+    return {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}

@@ -55,9 +55,9 @@ class Stage(SimpleNamespace):
             self.clients[key] = made
         return self.clients[key]
 
-    def url(self, route: Route, model: str = "", world: World | None = None) -> str:
+    def url(self, route: Route, model: str = "", world: World | None = None, obj: Any = None) -> str:
         values = {
-            name: str((world or self.ours).one(model).pk)
+            name: str((obj or (world or self.ours).one(model)).pk)
             if name == "pk" and model
             else str((world or self.ours).one("marketplace.Service").code)
             if name == "service"
@@ -67,15 +67,27 @@ class Stage(SimpleNamespace):
         return reverse(route.name, kwargs=values)
 
     def send(
-        self, route: Route, method: str, user: Any, model: str = "", world: World | None = None, body: Any = None
+        self,
+        route: Route,
+        method: str,
+        user: Any,
+        model: str = "",
+        world: World | None = None,
+        body: Any = None,
+        deed: Any = None,
     ) -> Any:
-        """The answer of one request whose effects are undone; ``answer.written`` are the audit entries it made."""
+        """The answer of one request whose effects are undone; ``answer.written`` are the audit entries it made.
+
+        ``deed``: the state it starts from and its body (see ``tests.deeds``), where they are not those of the stage."""
         from portal.core.models import AuditEntry
 
-        address = self.url(route, model, world)
         client = self.api(user) if route.kind == "api" else self.pages(user)
-        before = set(AuditEntry.objects.values_list("pk", flat=True))
         with undone():
+            named = deed.state(self) if deed is not None and deed.state is not None else None
+            if body is None and deed is not None and deed.body is not None:
+                body = deed.body(self)
+            address = self.url(route, model, world, named)
+            before = set(AuditEntry.objects.values_list("pk", flat=True))
             if route.kind == "api":
                 extra = {"HTTP_IF_MATCH": "*"} if method != "get" else {}
                 if method == "get":

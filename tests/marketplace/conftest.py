@@ -26,8 +26,8 @@ class Trained:
     predict: Any
 
 
-@pytest.fixture(scope="session")
-def trained() -> Trained:
+def train() -> Trained:
+    """A small soft sensor, trained within a second."""
     from governance.modelling import package, soft_sensor
 
     random = np.random.default_rng(4)
@@ -49,6 +49,11 @@ def trained() -> Trained:
         sample_rows=rows[:10],
     )
     return Trained(made, sensor.predict)
+
+
+@pytest.fixture(scope="session")
+def trained() -> Trained:
+    return train()
 
 
 def make_live(model: Any, trained: Trained, number: int = 1, **changes: Any) -> Any:
