@@ -7,14 +7,26 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, Count, Exists, ExpressionWrapper, OuterRef, Q, QuerySet, Value, When
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    F,
+    FilteredRelation,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
 from django.db.models.fields import CharField, DateTimeField, DurationField, IntegerField
 from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
 from devices.choices import Connectivity, DeviceKind, DeviceState, Protocol
 from devices.domain.connectivity import LATE_PERIODS, ONLINE_PERIODS, Uptime, connectivity, uptime
-from devices.models import Channel, Device, Enrolment, LinkHistory, Location, Site, SiteUserObjectPermission
+from devices.models import Channel, Device, Enrolment, LinkHistory, Location, Site
 from portal.core.access import container_codename, container_permission
 from portal.core.clock import wall_now
 from portal.core.roles import SITE, VERBS
@@ -75,7 +87,7 @@ class Reach:
 
 def reach_of(user: Any) -> Reach:
     """Sites and verbs of a person, read once per request (kept on the user object): the switcher, the filters and the buttons
-    of a page all ask. One query; two for people whose role sees every site."""
+    of a page all ask. One query."""
     kept: Reach | None = getattr(user, "_devices_reach", None)
     if kept is None:
         kept = _reach(user)
@@ -88,22 +100,21 @@ def _reach(user: Any) -> Reach:
         return Reach((), {})
     everywhere = frozenset(verb for verb in VERBS[SITE] if user.has_perm(container_permission(SITE, verb)))
     named = {container_codename(SITE, verb): verb for verb in VERBS[SITE]}
-    grants = SiteUserObjectPermission.objects.filter(user=user)
+    # A site comes once for each verb that was granted on it, and once without where none was.
+    rows = (
+        Site.objects.select_related("plant_clock")
+        .alias(grant=FilteredRelation("siteuserobjectpermission", condition=Q(siteuserobjectpermission__user=user)))
+        .annotate(granted=F("grant__permission__codename"))
+    )
+    seen: dict[Any, Site] = {}
     held: dict[Any, set[str]] = {}
-    if "view" in everywhere:
-        sites = list(Site.objects.select_related("plant_clock"))
-        if len(everywhere) < len(VERBS[SITE]):
-            for site_id, codename in grants.values_list("content_object_id", "permission__codename"):
-                held.setdefault(site_id, set()).add(named.get(codename, ""))
-    else:
-        seen: dict[Any, Site] = {}
-        for grant in grants.select_related("permission", "content_object__plant_clock"):
-            verb = named.get(grant.permission.codename, "")
-            held.setdefault(grant.content_object_id, set()).add(verb)
-            if verb == "view":
-                seen[grant.content_object_id] = grant.content_object
-        sites = sorted(seen.values(), key=lambda site: (site.name, str(site.pk)))
-    return Reach(tuple(sites), {site.pk: everywhere | held.get(site.pk, set()) for site in sites})
+    for site in rows if "view" in everywhere else rows.exclude(granted=None):
+        verb = named.get(site.granted)
+        held.setdefault(site.pk, set()).update({verb} if verb else ())
+        if verb == "view" or "view" in everywhere:
+            seen.setdefault(site.pk, site)
+    sites = sorted(seen.values(), key=lambda site: (site.name, str(site.pk)))
+    return Reach(tuple(sites), {site.pk: everywhere | held[site.pk] for site in sites})
 
 
 def site_verbs(user: Any, site_id: Any) -> frozenset[str]:

@@ -68,32 +68,44 @@ def granted_ids(user: User, container: str, verb: str) -> models.QuerySet[Any]:
     )
 
 
+EVERY_ROW = Q()
+
+
+def reach_of(model: Any, user: Any, action: str) -> Q | None:
+    """The condition on rows of this model for the action: ``EVERY_ROW``, None for no row at all, or what must hold."""
+    if not getattr(user, "is_authenticated", False) or not user.is_active:
+        return None
+    if user.is_superuser:
+        return EVERY_ROW
+    reach: Q | None = None
+    for way in model.access:
+        if way.only and action not in way.only:
+            continue
+        if action in way.everybody or (way.everything and user.has_perm(way.everything)):
+            return EVERY_ROW
+        found: list[Q] = []
+        if way.own:
+            found.append(_match(model, way.own, user.pk))
+        if way.container:
+            verb = way.verb(action)
+            if user.has_perm(container_permission(way.container, verb)):
+                if way.path in {"pk", "id"} or not _nullable(model, way.path):
+                    return EVERY_ROW
+                found.append(_match(model, way.path, False, "__isnull"))
+            else:
+                found.append(_match(model, way.path, granted_ids(user, way.container, verb), "__in"))
+        for condition in found:
+            reach = condition if reach is None else reach | condition
+    return reach
+
+
 class PermittedQuerySet(models.QuerySet[Any]):
     def permitted(self, user: Any, action: str = "view") -> PermittedQuerySet:
         """The rows on which this user may do this action."""
-        if not getattr(user, "is_authenticated", False) or not user.is_active:
+        reach = reach_of(self.model, user, action)
+        if reach is None:
             return self.none()
-        if user.is_superuser:
-            return self.all()
-        reach = Q(pk__in=[])
-        for way in self.model.access:
-            if way.only and action not in way.only:
-                continue
-            if way.everything and user.has_perm(way.everything):
-                return self.all()
-            if action in way.everybody:
-                return self.all()
-            if way.own:
-                reach |= _match(self.model, way.own, user.pk)
-            if way.container:
-                verb = way.verb(action)
-                if user.has_perm(container_permission(way.container, verb)):
-                    if way.path in {"pk", "id"} or not _nullable(self.model, way.path):
-                        return self.all()
-                    reach |= _match(self.model, way.path, False, "__isnull")
-                else:
-                    reach |= _match(self.model, way.path, granted_ids(user, way.container, verb), "__in")
-        return self.filter(reach)
+        return self.all() if reach is EVERY_ROW else self.filter(reach)
 
     def seen_by(self, user: Any, pk: Any, action: str = "view") -> Any:
         """The one row, or 404 when it may not be seen, or ``NotAllowed`` when it may be seen but not acted on."""
@@ -150,12 +162,16 @@ def get_permitted(queryset: PermittedQuerySet, user: Any, pk: UUID | str, action
 
 def require(obj: Any, user: Any, action: str) -> None:
     """Raise ``NotAllowed`` unless the user may do the action on this (visible) object."""
-    if not type(obj)._default_manager.permitted(user, action).filter(pk=obj.pk).exists():
+    if not may(obj, user, action):
         raise NotAllowed(action, who_may(type(obj), action))
 
 
 def may(obj: Any, user: Any, action: str) -> bool:
-    return type(obj)._default_manager.permitted(user, action).filter(pk=obj.pk).exists()
+    """Whether ``obj``, a row of the database, is among the permitted ones; no query where all are, or none."""
+    reach = reach_of(type(obj), user, action)
+    if reach is None or reach is EVERY_ROW:
+        return reach is EVERY_ROW
+    return type(obj)._default_manager.filter(reach, pk=obj.pk).exists()
 
 
 def require_global(user: Any, permission: str, what: str) -> None:
@@ -170,7 +186,7 @@ def grant_role(user: User, role_key: str, *containers: models.Model) -> None:
 
     role = ROLES[role_key]
     user.groups.add(Group.objects.get(name=role_key))
-    user.__dict__.pop("_role_keys", None)
+    user.__dict__.pop("standing", None)
     for container in containers:
         label = f"{container._meta.app_label}.{type(container).__name__}"
         for verb in role.on.get(label, ()):

@@ -166,7 +166,12 @@ class DetailPage(Page):
         return {}
 
     def may(self, obj: Any, action: str) -> bool:
-        return may(obj, self.request.user, action)
+        """``may`` of the person who asks; a page that asks twice about an object reads once."""
+        known: dict[tuple[Any, str], bool] = self.__dict__.setdefault("_may", {})
+        key = (obj.pk, action)
+        if key not in known:
+            known[key] = may(obj, self.request.user, action)
+        return known[key]
 
 
 class FormPage(Page):
