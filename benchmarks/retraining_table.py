@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
+from governance.domain.closed_loop import Predict, replay
 from governance.domain.concept import ConceptWindows, Measure, concept_limit
 from governance.domain.retraining import (
     AlertOpened,
@@ -25,12 +26,10 @@ from governance.domain.retraining import (
     ChallengerRefused,
     Decision,
     Floats,
-    Predict,
     RetrainingConfig,
     RetrainingPolicy,
     calibrate,
     recency_weights,
-    replay,
 )
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,6 @@ Terms, guarantees and the worked table: docs/algorithms/retraining.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -20,8 +19,6 @@ from governance.domain.concept import ConceptLimit, ConceptWindows, Measure, con
 
 Floats = NDArray[np.float64]
 ROUNDING = 1.0 + 1e-9  # row by row and all at once round differently
-Predict = Callable[[Floats], Floats]
-Fit = Callable[[Floats, Floats, Floats], Predict]
 
 
 class Detector(StrEnum):
@@ -252,6 +249,8 @@ class _State:
     due_row: int = 0
     refusals: int = 0
     number: int = 0
+    # A rehearsal is under way and no alert is open: what ends it leads back to watching.
+    quiet: bool = False
 
 
 class RetrainingPolicy:
@@ -275,7 +274,7 @@ class RetrainingPolicy:
     @property
     def alert_open(self) -> bool:
         """Whether an alert is open."""
-        return self._s.step is not Step.WATCHING
+        return self._s.step is not Step.WATCHING and not self._s.quiet
 
     @property
     def next_row(self) -> int:
@@ -311,6 +310,23 @@ class RetrainingPolicy:
             decisions += self._due(row)
         return decisions
 
+    def rehearse(self) -> RetrainDue:
+        """Ask for a retraining now, by hand; `check`, `deployed` and `abandon` follow as for any other.
+
+        Without an open alert a refused or abandoned rehearsal leaves no trace but its number, and a winner is watched
+        like any champion. Raises ValueError while a retraining or rollout is under way, and while the champion has
+        predicted fewer rows than the check holds out or fewer than three times as many are labelled.
+        """
+        s, row = self._s, self._s.next_row - 1
+        self._expect(Step.WATCHING, Step.WAITING, Step.TRIAL)
+        judged = s.next_row - s.champion_from
+        if judged < self.config.holdout or row + 1 < 3 * self.config.holdout:
+            raise ValueError(
+                f"the version in force has predicted {max(0, judged)} labelled rows; the check needs {self.config.holdout}"
+            )
+        s.quiet = s.step is Step.WATCHING
+        return self._train(row)
+
     def check(self, challenger: ArrayLike, incumbent: ArrayLike) -> ChallengerAccepted | ChallengerRefused:
         """Champion check: residuals of both models on the rows held out by the last RetrainDue, shape (holdout,) each.
 
@@ -335,7 +351,7 @@ class RetrainingPolicy:
     def deployed(self, first_row: int) -> None:
         """The accepted challenger predicts from `first_row` on; reported late, it counts from the next row."""
         self._expect(Step.ROLLOUT)
-        self._s.step = Step.TRIAL
+        self._s.step, self._s.quiet = (Step.WATCHING if self._s.quiet else Step.TRIAL), False
         self._s.champion_from = max(first_row, self._s.next_row)
         self._s.excess, self._s.passed, self._s.evidence = 0.0, False, []
         self._windows.restart(alarm=False)
@@ -373,7 +389,7 @@ class RetrainingPolicy:
         s = self._s
         s.excess = max(0.0, s.excess + loss - self.config.tolerated)
         windows = self._windows.update(error)
-        if s.step is Step.WATCHING:
+        if not self.alert_open:
             return self._open(row, [w.level for w in windows])
         s.evidence = [*s.evidence, loss][-self.config.evidence :]
         full = len(s.evidence) == self.config.evidence
@@ -399,7 +415,10 @@ class RetrainingPolicy:
             opened = AlertOpened(row, Detector.WINDOW, max(levels), self.limits.window.open_above)
         else:
             return []
-        s.step, s.due_row, s.evidence, s.refusals = Step.WAITING, row, [], 0
+        s.due_row, s.evidence, s.refusals = row, [], 0
+        if not s.quiet:
+            s.step = Step.WAITING
+        s.quiet = False
         return [opened]
 
     def _due(self, row: int) -> list[Decision]:
@@ -408,13 +427,20 @@ class RetrainingPolicy:
             return []
         if s.last_training is not None and row - s.last_training < self.config.min_gap:
             return []
+        return [self._train(row)]
+
+    def _train(self, row: int) -> RetrainDue:
+        s = self._s
         s.step, s.last_training = Step.TRAINING, row
         s.number += 1
-        return [RetrainDue(row, s.number, max(0, row + 1 - self.config.train_rows), row + 1 - self.config.holdout, row)]
+        return RetrainDue(row, s.number, max(0, row + 1 - self.config.train_rows), row + 1 - self.config.holdout, row)
 
     def _wait(self) -> None:
         """Next try when as many new rows are there as recovery is judged on, doubled with each refusal in a row."""
         s = self._s
+        if s.quiet:
+            s.step, s.quiet, s.due_row = Step.WATCHING, False, s.next_row
+            return
         gap = self.config.evidence * 2 ** min(s.refusals, self.config.backoff_limit)
         s.refusals += 1
         s.step = Step.WAITING
@@ -428,66 +454,3 @@ class RetrainingPolicy:
     def _expect(self, *steps: Step) -> None:
         if self._s.step not in steps:
             raise ValueError(f"the loop is at {self._s.step.value}, not at {' or '.join(each.value for each in steps)}")
-
-
-def train_challenger(
-    due: RetrainDue, inputs: Floats, labels: Floats, fit: Fit, memory: float
-) -> tuple[Floats, Callable[[], Predict]]:
-    """Carry out the training half of `due`: residuals on its held-out rows, and a callable that trains on all its rows.
-
-    `inputs`: shape (rows, channels), `labels`: shape (rows,), indexed by labelled row. `fit(inputs, labels, weights)`
-    returns a predictor. The second training is run only for a challenger that won.
-    """
-    early, late = slice(due.first, due.held_out), slice(due.held_out, due.last + 1)
-    whole = slice(due.first, due.last + 1)
-    trial = fit(inputs[early], labels[early], recency_weights(due.held_out - due.first, memory))
-    weights = recency_weights(due.last + 1 - due.first, memory)
-    return labels[late] - trial(inputs[late]), lambda: fit(inputs[whole], labels[whole], weights)
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """A loop replayed over past rows. `predictions`: live ones, shape (rows,), NaN before `start`."""
-
-    predictions: Floats
-    decisions: tuple[Decision, ...]
-    fits: int
-
-
-def replay(
-    policy: RetrainingPolicy,
-    inputs: Floats,
-    labels: Floats,
-    fit: Fit,
-    champion: Predict,
-    *,
-    label_delay: int = 24,
-    rollout_delay: int = 24,
-) -> Replay:
-    """Run the closed loop over rows in order, as it would have run live: prequential, no row is seen before its time.
-
-    At row n the champion in force predicts row n, then the label of row n - `label_delay` arrives. A challenger
-    accepted at row n predicts from row n + 1 + `rollout_delay` on.
-    """
-    start, rows = policy.next_row, len(labels)
-    predictions = np.full(rows, np.nan)
-    decisions: list[Decision] = []
-    fits = 0
-    predictions[start:] = champion(inputs[start:])
-    for n in range(start + label_delay, rows):
-        row = n - label_delay
-        for decision in policy.observe(row, labels[row : row + 1], predictions[row : row + 1]):
-            decisions.append(decision)
-            if not isinstance(decision, RetrainDue):
-                continue
-            held = slice(decision.held_out, decision.last + 1)
-            residuals, refit = train_challenger(decision, inputs, labels, fit, policy.config.memory)
-            verdict = policy.check(residuals, labels[held] - champion(inputs[held]))
-            decisions.append(verdict)
-            fits += 1
-            if isinstance(verdict, ChallengerAccepted):
-                champion, fits = refit(), fits + 1
-                first = n + 1 + rollout_delay
-                policy.deployed(first)
-                predictions[first:] = champion(inputs[first:])
-    return Replay(predictions, tuple(decisions), fits)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from governance.domain.closed_loop import replay
 from governance.domain.concept import ConceptLimit, Measure
 from governance.domain.retraining import (
     AlertClosed,
@@ -32,7 +33,6 @@ from governance.domain.retraining import (
     capped_loss,
     recency_weights,
     record,
-    replay,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -367,3 +367,63 @@ def test_gas_turbine_meets_its_requirements():
         assert result.found is not None and result.found <= 600
         assert result.r2_2014 >= 0.45
         assert result.accepted + result.refused <= 16 and result.refused >= 1
+
+
+def watching(rows: int = 9) -> RetrainingPolicy:
+    policy = RetrainingPolicy(SMALL, LIMITS)
+    assert fed(policy, [0.1] * rows) == []
+    return policy
+
+
+def test_a_rehearsal_is_checked_like_any_retraining_and_a_refused_one_leaves_no_trace():
+    policy = watching()
+    due = policy.rehearse()
+    assert (due.row, due.number, due.first, due.held_out, due.last) == (8, 1, 3, 7, 8)
+    assert policy.step is Step.TRAINING and not policy.alert_open
+    with pytest.raises(ValueError, match="training"):
+        policy.rehearse()
+    assert isinstance(policy.check([0.2, 0.2], [0.1, 0.1]), ChallengerRefused)
+    assert policy.step is Step.WATCHING
+    assert fed(policy, [0.1] * 50) == []
+    assert policy.rehearse().number == 2
+    policy.abandon()
+    assert policy.step is Step.WATCHING
+
+
+def test_the_winner_of_a_rehearsal_is_watched_from_its_first_row():
+    policy = watching()
+    policy.rehearse()
+    assert isinstance(policy.check([0.0, 0.0], [0.1, 0.1]), ChallengerAccepted)
+    with pytest.raises(ValueError, match="rollout"):
+        policy.rehearse()
+    policy.deployed(policy.next_row + 2)
+    assert policy.step is Step.WATCHING
+    with pytest.raises(ValueError, match="has predicted 0"):
+        policy.rehearse()
+    assert isinstance(fed(policy, [3.0] * 9)[0], AlertOpened)
+
+
+def test_an_alert_may_open_while_a_rehearsal_waits_for_its_signature():
+    policy = watching()
+    policy.rehearse()
+    policy.check([0.0, 0.0], [0.1, 0.1])
+    policy = RetrainingPolicy.from_state(json.loads(json.dumps(policy.state())))
+    decisions = fed(policy, [3.0] * 9)
+    assert [type(each) for each in decisions] == [AlertOpened]
+    assert policy.alert_open and policy.step is Step.ROLLOUT
+    policy.deployed(policy.next_row)
+    assert policy.step is Step.TRIAL
+
+
+def test_a_rehearsal_needs_rows_that_the_champion_was_not_trained_on():
+    with pytest.raises(ValueError, match="has predicted 1 labelled rows; the check needs 2"):
+        watching(1).rehearse()
+    policy = RetrainingPolicy(SMALL, LIMITS, start=100)
+    with pytest.raises(ValueError, match="has predicted 0"):
+        policy.rehearse()
+
+
+def test_a_state_from_before_there_were_rehearsals_is_read():
+    state = watching().state()
+    del state["loop"]["quiet"]
+    assert RetrainingPolicy.from_state(state).step is Step.WATCHING
