@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Case, CharField, Exists, OuterRef, Prefetch, QuerySet, Value, When
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -49,32 +48,33 @@ def adoptions_at(user: Any, site: Any) -> QuerySet[Adoption]:
     return Adoption.objects.permitted(user).filter(site=site).select_related("use_case", "site", "location")
 
 
-def adoption_health(adoptions: Iterable[Adoption]) -> dict[Any, str]:
-    """ok, watch, breach or unknown per adoption id, from the states of its gates and their current evidence (two queries).
+def with_health(adoptions: QuerySet[Any]) -> QuerySet[Any]:
+    """Annotates ``health`` (ok, watch, breach or unknown), from the states of the gates and their current evidence.
 
     breach: a gate is reopened; watch: a passed gate has something slipped or waived; unknown: no gate passed yet.
     """
-    ids = [a.pk for a in adoptions]
-    health: dict[Any, str] = {}
-    states: dict[Any, list[str]] = defaultdict(list)
-    for adoption_id, state in Gate.objects.filter(adoption__in=ids).values_list("adoption_id", "state"):
-        states[adoption_id].append(state)
-    doubtful = set(
-        Evidence.objects.filter(
-            current=True,
-            gate__adoption__in=ids,
-            gate__state__in=PASSED,
-            state__in=[CriterionState.SLIPPED, CriterionState.WAIVED, CriterionState.NOT_MET],
-        ).values_list("gate__adoption_id", flat=True)
+    gates = Gate.objects.filter(adoption=OuterRef("pk")).order_by()
+    doubtful = Evidence.objects.filter(
+        current=True,
+        gate__adoption=OuterRef("pk"),
+        gate__state__in=PASSED,
+        state__in=[CriterionState.SLIPPED, CriterionState.WAIVED, CriterionState.NOT_MET],
     )
-    for pk in ids:
-        if GateState.REOPENED in states[pk]:
-            health[pk] = "breach"
-        elif not any(state in PASSED for state in states[pk]):
-            health[pk] = "unknown"
-        else:
-            health[pk] = "watch" if pk in doubtful else "ok"
-    return health
+    return adoptions.annotate(
+        health=Case(
+            When(Exists(gates.filter(state=GateState.REOPENED)), then=Value("breach")),
+            When(~Exists(gates.filter(state__in=PASSED)), then=Value("unknown")),
+            When(Exists(doubtful.order_by()), then=Value("watch")),
+            default=Value("ok"),
+            output_field=CharField(),
+        )
+    )
+
+
+def adoption_health(adoptions: Iterable[Adoption]) -> dict[Any, str]:
+    """The health of adoptions that were read without it, by id; one query."""
+    rows = Adoption.objects.filter(pk__in=[a.pk for a in adoptions]).order_by()
+    return dict(with_health(rows).values_list("pk", "health"))
 
 
 def stepper(gates: Iterable[Gate], current_phase: int) -> list[dict[str, Any]]:

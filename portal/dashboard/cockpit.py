@@ -23,7 +23,7 @@ from portal.dashboard.scale import HEALTHS, with_incidents
 from portal.dashboard.trouble import Trouble
 from portal.dashboard.work import Item, at_site, work_of
 from usecases.models import Adoption
-from usecases.selectors import adoption_health
+from usecases.selectors import with_health
 
 #: The three answers in the order in which each role asks; a person with several roles reads the first that is listed.
 READING: dict[str, tuple[str, str, str]] = {
@@ -190,10 +190,10 @@ def gateways_online(user: Any, site_id: Any = None) -> dict[str, int]:
     return dict(counted)
 
 
-def running_of(adoptions: list[Adoption], models: list[LiveModel], broken: list[Trouble]) -> list[Running]:
-    """Each adoption with health and live models, the ones in trouble first."""
+def running_of(adoptions: list[Any], models: list[LiveModel], broken: list[Trouble]) -> list[Running]:
+    """Each adoption (read ``with_health``) with live models, the ones in trouble first."""
     incidents = Counter(one.adoption for one in broken if one.kind == "incident")
-    health = with_incidents(adoption_health(adoptions), incidents)
+    health = with_incidents({a.pk: a.health for a in adoptions}, incidents)
     by: dict[Any, list[LiveModel]] = {}
     for one in models:
         by.setdefault(one.pipeline.adoption_id, []).append(one)
@@ -202,8 +202,8 @@ def running_of(adoptions: list[Adoption], models: list[LiveModel], broken: list[
 
 
 def cockpit(user: Any, site_id: Any = None, *, work: list[Item] | None = None) -> Cockpit:
-    """The four answers for one person, of one site or of all; eleven queries and one for the work that waits."""
-    adoptions = Adoption.objects.permitted(user).select_related("use_case", "site")
+    """The four answers for one person, of one site or of all; nine queries and one for the work that waits."""
+    adoptions = with_health(Adoption.objects.permitted(user).select_related("use_case", "site"))
     if site_id:
         adoptions = adoptions.filter(site=site_id)
     broken = trouble.records(user, site_id)
