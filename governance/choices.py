@@ -90,3 +90,8 @@ class RetrainingState(TextChoices):
     LIVE = "live", _("Live")
     REFUSED = "refused", _("Challenger refused")
     FAILED = "failed", _("Failed")
+
+
+class RetrainingTrigger(TextChoices):
+    ALERT = "alert", _("An alert")
+    REHEARSAL = "rehearsal", _("A rehearsal by hand")

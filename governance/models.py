@@ -108,7 +108,10 @@ class Pipeline(Entity, ExternallyKeyed):
     )
     reference = models.JSONField(default=dict, editable=False)
 
-    access = (Access(SITE, "adoption__site_id"), Access(USE_CASE, "adoption__use_case_id", only=("view",)))
+    access = (
+        Access(SITE, "adoption__site_id", verbs=(("commission", "operate"), ("retrain", "operate"))),
+        Access(USE_CASE, "adoption__use_case_id", only=("view",)),
+    )
 
     class Meta:
         ordering = ["name", "id"]
@@ -453,10 +456,15 @@ class Retraining(Entity):
     state = models.CharField(
         max_length=12, choices=choices.RetrainingState.choices, default=choices.RetrainingState.QUEUED
     )
+    trigger = models.CharField(
+        _("asked for by"), max_length=9, choices=choices.RetrainingTrigger.choices, default="alert"
+    )
+    reason = models.CharField(_("reason"), max_length=300, blank=True)
+    requested_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     due_row = models.BigIntegerField(_("row at which it was due"))
-    train_from = models.DateTimeField(_("trained on rows from (plant time)"))
-    train_to = models.DateTimeField(_("to (plant time)"))
-    train_rows = models.PositiveIntegerField()
+    train_from = models.DateTimeField(_("trained on rows from (plant time)"), null=True)
+    train_to = models.DateTimeField(_("to (plant time)"), null=True)
+    train_rows = models.PositiveIntegerField(default=0)
     incumbent = models.ForeignKey(ModelVersion, null=True, on_delete=models.SET_NULL, related_name="+")
     challenger = models.ForeignKey(ModelVersion, null=True, on_delete=models.SET_NULL, related_name="+")
     comparison = models.JSONField(default=dict, help_text=_("Incumbent and challenger on the held-out recent rows."))
@@ -473,7 +481,11 @@ class Retraining(Entity):
 
     class Meta:
         ordering = ["-created_at", "id"]
-        constraints = [models.UniqueConstraint(fields=["pipeline", "due_row"], name="retraining_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["pipeline", "due_row"], condition=models.Q(trigger="alert"), name="retraining_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"Retraining of {self.pipeline} at row {self.due_row}"

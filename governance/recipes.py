@@ -57,12 +57,17 @@ class Trained:
 
 @dataclass(frozen=True)
 class Recipe:
-    """``build(training, held_out, channels, model)`` trains, exports, quantises where the type allows, and packages."""
+    """``build(training, held_out, channels, model)`` trains, exports, quantises where the type allows, and packages.
+
+    ``fewest`` and ``most``: how many inputs it takes.
+    """
 
     key: str
     label: str
     labelled: bool
     build: Callable[[TrainingSet, TrainingSet, Sequence[Channel], Any], Trained]
+    fewest: int = 1
+    most: int = 200
 
 
 def _features(channels: Sequence[Channel]) -> list[Any]:
@@ -127,14 +132,19 @@ RECIPES: dict[str, Recipe] = {
     recipe.key: recipe
     for recipe in (
         Recipe("gradient_boosting", "Histogram gradient boosting on labelled rows", True, _soft_sensor),
-        Recipe("sensor_autoencoder", "Autoencoder on the machine's sensors, INT8", False, _detector("TURBINE_SENSORS")),
+        Recipe(
+            "sensor_autoencoder", "Autoencoder on the machine's sensors, INT8", False, _detector("TURBINE_SENSORS"), 2
+        ),
         Recipe(
             "temperature_autoencoder",
             "Autoencoder on half a day of one temperature, INT8",
             False,
             _detector("MACHINE_TEMPERATURE"),
+            most=1,
         ),
-        Recipe("process_plane", "Principal components of the process, T2 and SPE", False, _detector("PROCESS_PLANE")),
+        Recipe(
+            "process_plane", "Principal components of the process, T2 and SPE", False, _detector("PROCESS_PLANE"), 11
+        ),
     )
 }
 

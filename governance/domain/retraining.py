@@ -277,6 +277,11 @@ class RetrainingPolicy:
         return self._s.step is not Step.WATCHING and not self._s.quiet
 
     @property
+    def busy(self) -> bool:
+        """Whether a retraining or a rollout is under way."""
+        return self._s.step in (Step.TRAINING, Step.ROLLOUT)
+
+    @property
     def next_row(self) -> int:
         """The first row that has not been fed."""
         return self._s.next_row

@@ -185,7 +185,7 @@ def from_soft_sensor(
 ) -> ModelPackage:
     """Package a soft sensor; `sample_rows` (n, features) give the golden rows and the row whose latency is measured."""
     metrics = {key: float(value) for key, value in sensor.metrics.as_dict().items()}
-    return _package(
+    return assemble(
         sensor.onnx,
         kind=SOFT_SENSOR,
         task="regression",
@@ -222,7 +222,7 @@ def from_detector(
     metrics: dict[str, float] = {"threshold": detector.threshold, "threshold_quantile": detector.threshold_quantile}
     if judged is not None:
         metrics |= {key: float(value) for key, value in judged.as_dict().items()}
-    return _package(
+    return assemble(
         detector.onnx,
         kind=detector.kind,
         task="score",
@@ -306,7 +306,7 @@ def framework_versions() -> dict[str, str]:
     return {name: version(name) for name in FRAMEWORKS}
 
 
-def _package(model: bytes, *, sample_rows: ArrayLike, features: Sequence[Feature], **values: Any) -> ModelPackage:
+def assemble(model: bytes, *, sample_rows: ArrayLike, features: Sequence[Feature], **values: Any) -> ModelPackage:
     names = [feature.name for feature in features]
     if len(set(names)) != len(names):
         raise ValueError("feature names must differ")

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 from django.db import transaction
 
-from governance.choices import AlertKind, DriftKind, StageKind
+from governance.choices import AlertKind, DriftKind, RetrainingTrigger, StageKind
 from governance.domain.anomaly import AnomalyWatch
 from governance.domain.retraining import (
     AlertClosed,
@@ -230,6 +230,7 @@ def _write(
         retraining, created = Retraining.objects.get_or_create(
             pipeline=pipeline,
             due_row=decision.row,
+            trigger=RetrainingTrigger.ALERT,
             defaults={
                 "alert": alert,
                 "incident": alert.incident if alert else None,

@@ -14,7 +14,7 @@ import numpy as np
 from django.db import transaction
 
 from devices.choices import ReplayState
-from devices.models import Channel, PlantClock
+from devices.models import PlantClock
 from governance.choices import AlertKind, CheckKind, CheckState, DriftKind, StageKind, StreamKind
 from governance.domain import checks as rules
 from governance.domain.drift import DriftLimits, DriftState, WindowDrift, feature_drift, seasonal_drift
@@ -24,9 +24,8 @@ from governance.lake import ROW_KINDS, moment
 from governance.models import Batch, Check, CheckResult, DriftReport, InboxMessage, Pipeline, Retraining, Stage
 from governance.rows import RowBlock, unpack
 from governance.services import incidents, loop
-from governance.services.retraining import retraining_run
+from governance.services.retraining import channels_read, retraining_enqueue, retraining_run
 from portal.core.clock import wall_now
-from portal.core.jobs import job_start
 
 PASS_SIZE = 400
 
@@ -67,16 +66,7 @@ def _begin(retraining: Retraining) -> None:
     if retraining.fast_forwarded:
         retraining_run(retraining_id=retraining.pk)
         return
-    job_start(
-        actor=None,
-        kind="retraining",
-        title=f"Retraining of {retraining.pipeline}",
-        task="governance.retrain",
-        args=[str(retraining.pk)],
-        unique_key=f"retraining:{retraining.pk}",
-        site_id=retraining.pipeline.adoption.site_id,
-        use_case_id=retraining.pipeline.adoption.use_case_id,
-    )
+    retraining_enqueue(actor=None, retraining=retraining)
 
 
 def _process_source(site_id: Any, source: str, ids: list[int], fast_forwarded: bool) -> list[Retraining]:
@@ -137,8 +127,7 @@ class Recorder:
         self.versions = {str(pk) for pk in pipeline.model.versions.values_list("pk", flat=True)}
         names = {*pipeline.model.features, pipeline.model.target}
         self.limits = {
-            channel.code: (channel.range_low, channel.range_high)
-            for channel in Channel.objects.filter(device__site_id=pipeline.adoption.site_id, code__in=names)
+            channel.code: (channel.range_low, channel.range_high) for channel in channels_read(pipeline, names)
         }
         self.batches: list[Batch] = []
         self.links: list[tuple[Batch, Batch]] = []

@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from django.db import transaction
 from django.db.models import F
+from django.utils.translation import gettext as _
 
 from devices.models import Channel
 from governance import recipes
 from governance.backends import release_backend
-from governance.choices import IncidentState, RetrainingState, VersionState
+from governance.choices import IncidentState, RetrainingState, RetrainingTrigger, VersionState
 from governance.domain.retraining import ChallengerAccepted, RetrainingPolicy, recency_weights
 from governance.frame import Frame, frame_of
+from governance.lake import moment
 from governance.models import Incident, Model, ModelVersion, Pipeline, Retraining
 from governance.rows import Ints
 from governance.services import incidents, loop, versions
 from portal.core import audit
 from portal.core.clock import wall_now
-from portal.core.errors import DomainError
-from portal.core.notifications import notify, people_who_may
+from portal.core.errors import DomainError, InvalidInput
+from portal.core.jobs import JobCancelled, job_start
+from portal.core.models import Job
 from portal.core.records import change_state
 from usecases.services.gates import gates_remeasure
 
 Progress = Callable[[str, float], None]
+OPEN = (
+    RetrainingState.QUEUED,
+    RetrainingState.TRAINING,
+    RetrainingState.CHECKING,
+    RetrainingState.REGISTERING,
+    RetrainingState.RELEASING,
+)
+
+
+def channels_read(pipeline: Pipeline, codes: Iterable[str]) -> list[Channel]:
+    """Channels of these codes at the pipeline's site; those of the device it reads come last, so that they win in a mapping by code."""
+    found = Channel.objects.filter(device__site_id=pipeline.adoption.site_id, code__in=list(codes))
+    rows = list(found.select_related("device").order_by("created_at"))
+    return sorted(rows, key=lambda channel: channel.device.code == pipeline.stream)
 
 
 def channels_of(model: Model, pipeline: Pipeline) -> list[recipes.Channel]:
     """The model's inputs with the unit and range that the pipeline's channels declare."""
-    known = {
-        channel.code: channel
-        for channel in Channel.objects.filter(
-            device__site_id=pipeline.adoption.site_id, code__in=model.features
-        ).order_by("created_at")
-    }
+    known = {channel.code: channel for channel in channels_read(pipeline, model.features)}
     return [
         recipes.Channel(name, known[name].unit, known[name].range_low, known[name].range_high)
         if name in known
@@ -60,6 +72,95 @@ def _step(retraining: Retraining, name: str, state: str) -> None:
     change_state(retraining, old=(retraining.state,), new=state, steps=steps)
 
 
+def job_key(retraining_id: Any) -> str:
+    return f"retraining:{retraining_id}"
+
+
+def retraining_enqueue(*, actor: Any, retraining: Retraining) -> Job:
+    adoption = retraining.pipeline.adoption
+    return job_start(
+        actor=actor,
+        kind="retraining",
+        title=f"Retraining of {retraining.pipeline}",
+        task="governance.retrain",
+        args=[str(retraining.pk)],
+        unique_key=job_key(retraining.pk),
+        site_id=adoption.site_id,
+        use_case_id=adoption.use_case_id,
+    )
+
+
+def under_way(pipeline: Pipeline) -> Retraining | None:
+    """The retraining of this pipeline that is not over yet."""
+    return Retraining.objects.filter(pipeline=pipeline, state__in=OPEN).order_by("-created_at").first()
+
+
+@transaction.atomic
+def retraining_rehearse(*, actor: Any, pipeline: Pipeline, reason: str) -> tuple[Retraining, Job]:
+    """A retraining that a person asks for, with a reason: same training, same champion check, same signature and rollout as after an alert.
+
+    Raises field errors (``reason``), ``no_policy`` (a detector, or not commissioned), ``retraining_under_way`` (with its id) and
+    ``too_early`` (the version in force has not predicted enough labelled rows to be compared with).
+    """
+    reason = reason.strip()
+    if not reason:
+        raise InvalidInput({"reason": _("Say why: it stands on the record beside the result.")})
+    if len(reason) > 300:
+        raise InvalidInput({"reason": _("At most 300 characters.")})
+    locked = Pipeline.objects.select_for_update(of=("self",)).select_related("model", "adoption").get(pk=pipeline.pk)
+    running = under_way(locked)
+    if running is not None and _lost(running):
+        _abandon(running, "Its worker was lost")
+        locked.refresh_from_db()
+        running = None
+    if running is not None:
+        raise DomainError(
+            "retraining_under_way",
+            _("A retraining of this pipeline is under way already (%(state)s). Wait for its end.")
+            % {"state": running.get_state_display().lower()},
+            {"retraining": str(running.pk)},
+        )
+    state = loop.LoopState.of(locked)
+    if state.policy is None:
+        raise DomainError(
+            "no_policy",
+            _("This pipeline is not commissioned yet: there is no version to retrain.")
+            if recipes.recipe_of(locked.model).labelled
+            else _("This model learns without labels: there is nothing to compare a new version with."),
+        )
+    try:
+        due = state.policy.rehearse()
+    except ValueError as error:
+        raise DomainError("too_early", _("Not yet: %(why)s.") % {"why": error}) from error
+    loop.state_save(locked, state)
+    retraining = Retraining.objects.create(
+        pipeline=locked,
+        trigger=RetrainingTrigger.REHEARSAL,
+        reason=reason,
+        requested_by=actor,
+        due_row=due.row,
+        incumbent_id=UUID(state.champion) if state.champion else None,
+        comparison={"number": due.number, "held_out": due.last - due.held_out + 1, "last": due.last},
+    )
+    audit.record(actor=actor, action="retraining.rehearse", obj=retraining, changes={"reason": reason})
+    return retraining, retraining_enqueue(actor=actor, retraining=retraining)
+
+
+def _lost(retraining: Retraining) -> bool:
+    """Whether nobody will carry it on: no job of it is open, and it waits for no signature and no rollout."""
+    working = (RetrainingState.QUEUED, RetrainingState.TRAINING, RetrainingState.CHECKING)
+    if retraining.state not in working or retraining.fast_forwarded:
+        return False
+    return not Job.objects.filter(unique_key=job_key(retraining.pk)).exists()
+
+
+def retraining_cancelled(*, retraining_id: UUID | str) -> None:
+    """Its job was cancelled before a worker began."""
+    retraining = Retraining.objects.filter(pk=retraining_id, state=RetrainingState.QUEUED).first()
+    if retraining is not None:
+        _abandon(retraining, "Somebody cancelled the work")
+
+
 def retraining_run(*, retraining_id: UUID | str, progress: Progress = lambda text, share: None) -> Retraining:
     """Carry a due retraining through to its verdict and, when it won, into the hands of the release backend.
 
@@ -76,6 +177,9 @@ def retraining_run(*, retraining_id: UUID | str, progress: Progress = lambda tex
     change_state(retraining, old=RetrainingState.QUEUED, new=RetrainingState.TRAINING, started_at=wall_now())
     try:
         _train_and_judge(retraining, progress)
+    except JobCancelled:
+        _abandon(retraining, "Somebody cancelled the work")
+        raise
     except (DomainError, ValueError, ArithmeticError) as error:
         _abandon(retraining, getattr(error, "message", str(error)))
         raise
@@ -96,6 +200,8 @@ def _train_and_judge(retraining: Retraining, progress: Progress) -> None:
     last = retraining.comparison["last"] - base
     held = np.arange(last - config.holdout + 1, last + 1)
     all_rows = loop.training_places(frame, places, last, config.train_rows)
+    if retraining.train_from is None:
+        _rows_known(retraining, frame, all_rows)
     early = all_rows[all_rows < places[held[0]]]
     held_out = training_set(frame, places[held])
     channels = channels_of(model, pipeline)
@@ -130,6 +236,14 @@ def _train_and_judge(retraining: Retraining, progress: Progress) -> None:
         tags={"phasegate.retraining": str(retraining.pk)},
     )
     _accepted(retraining, version, comparison)
+
+
+def _rows_known(retraining: Retraining, frame: Frame, rows: Ints) -> None:
+    """A rehearsal is asked for where the rows are not at hand; its first step says which they are."""
+    retraining.train_from = moment(int(frame.plant_ms[rows[0]]))
+    retraining.train_to = moment(int(frame.plant_ms[rows[-1]]))
+    retraining.train_rows = len(rows)
+    retraining.save(update_fields=["train_from", "train_to", "train_rows"])
 
 
 @transaction.atomic
@@ -214,17 +328,9 @@ def _accepted(retraining: Retraining, version: ModelVersion, comparison: dict[st
 
 
 def _wait_for_signature(retraining: Retraining, version: ModelVersion) -> None:
-    text = f"{version} waits for a signature: there is no standing approval"
+    text = versions.ask_for_signature(version=version, site=retraining.pipeline.adoption.site)
     if retraining.incident is not None:
         incidents.step_add(retraining.incident, "waiting", text, link=version.get_absolute_url())
-    site = retraining.pipeline.adoption.site
-    notify(
-        user_ids=people_who_may(site, "sign"),
-        kind="signature",
-        text=text,
-        url=version.get_absolute_url(),
-        dedupe_key=f"sign:{version.pk}",
-    )
 
 
 def retraining_release(*, actor: Any, retraining: Retraining) -> None:
@@ -241,6 +347,13 @@ def retraining_release(*, actor: Any, retraining: Retraining) -> None:
         retraining=retraining,
         fast_forward=retraining.fast_forwarded,
     )
+
+
+def waiting_abandoned(*, version: ModelVersion, reason: str) -> None:
+    """Give up the repair that waited for this version's signature, if there is one: the incumbent stays."""
+    waiting = Retraining.objects.filter(challenger=version, state=RetrainingState.REGISTERING).first()
+    if waiting is not None:
+        _abandon(waiting, reason)
 
 
 def waiting_release(*, actor: Any, version: ModelVersion) -> None:

@@ -19,6 +19,7 @@ from governance.models import Model, ModelVersion
 from portal.core import audit, signing
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput
+from portal.core.notifications import notify, people_who_may
 from portal.core.records import change_state, versioned_update
 
 
@@ -146,6 +147,19 @@ def version_sign_by_standing_approval(*, version: ModelVersion) -> bool:
     return True
 
 
+def ask_for_signature(*, version: ModelVersion, site: Any) -> str:
+    """Tell those who may sign at the site that the version waits for a hand; returns the sentence."""
+    text = f"{version} waits for a signature: there is no standing approval"
+    notify(
+        user_ids=people_who_may(site, "sign"),
+        kind="signature",
+        text=text,
+        url=version.get_absolute_url(),
+        dedupe_key=f"sign:{version.pk}",
+    )
+    return text
+
+
 def _approve(signer: Any, version: ModelVersion, basis: dict[str, Any]) -> ModelVersion:
     artefacts.load(version.sha256)
     change_state(
@@ -215,4 +229,7 @@ def version_withdraw(*, actor: Any, version: ModelVersion, reason: str) -> None:
         refusal=reason[:300],
     )
     audit.record(actor=actor, action="model_version.withdraw", obj=version, changes={"reason": reason})
+    from governance.services.retraining import waiting_abandoned
+
+    waiting_abandoned(version=version, reason=f"Version {version.number} was withdrawn: {reason}")
     signals.version_withdrawn.send(ModelVersion, version=version)
