@@ -51,7 +51,7 @@ class Site(Entity, ExternallyKeyed):
     code = models.CharField(_("code"), max_length=39, unique=True, validators=[code_validator])
     name = models.CharField(_("name"), max_length=120)
     kind = models.CharField(_("kind"), max_length=12, choices=choices.SiteKind.choices, default=choices.SiteKind.LIVE)
-    description = models.TextField(_("description"), blank=True)
+    description = models.TextField(_("description"), max_length=5000, blank=True)
     data_notice = models.CharField(
         _("data notice"),
         max_length=300,

@@ -26,9 +26,9 @@ class Service(Entity):
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="services")
     code = models.CharField(_("code"), max_length=39, unique=True, validators=[code_validator])
     name = models.CharField(_("name"), max_length=140)
-    summary = models.TextField(_("summary"), blank=True)
+    summary = models.TextField(_("summary"), max_length=5000, blank=True)
     state = models.CharField(max_length=10, choices=choices.ServiceState.choices, default=choices.ServiceState.DRAFT)
-    sla_text = models.TextField(_("service level"), blank=True)
+    sla_text = models.TextField(_("service level"), max_length=5000, blank=True)
     openapi = models.JSONField(_("OpenAPI document"), default=dict, editable=False)
     published_at = models.DateTimeField(null=True, editable=False)
 

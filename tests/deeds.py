@@ -184,6 +184,11 @@ def _no_open_review(stage: Stage) -> None:
     _set("usecases.GateReview", state="withdrawn")(stage)
 
 
+def _top(stage: Stage) -> None:
+    """The one criterion of the round's set stands at the top."""
+    _set("usecases.Criterion", parent=None)(stage)
+
+
 def _rated_cases(stage: Stage) -> dict[str, Any]:
     row = {"use_case": str(stage.cast.ours.pk), "criterion": _one(stage, "usecases.Criterion"), "value": 4}
     return {"ratings": [row]}
@@ -332,6 +337,8 @@ DEEDS: dict[str, Deed] = {
             f"value-{_one(stage, 'usecases.Criterion')}": "4",
         }
     ),
+    "scoring-round what_if": Deed(_top, lambda stage: {"weights": {stage.ours.one("usecases.Criterion").key: 50.0}}),
+    "usecases:round-what-if": Deed(_top, lambda stage: {stage.ours.one("usecases.Criterion").key: "50"}),
     "business-case create": Deed(
         lambda stage: _model("usecases.BusinessCase").objects.filter(use_case=stage.cast.ours).delete() and None,
         _business,

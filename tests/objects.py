@@ -113,15 +113,15 @@ class World:
 
     def __init__(self, site: Any, use_case: Any, person: Any) -> None:
         self.site, self.use_case, self.person = site, use_case, person
-        self._rows: dict[str, Any] = {"devices.Site": site, "usecases.UseCase": use_case, "core.User": person}
+        self.rows: dict[str, Any] = {"devices.Site": site, "usecases.UseCase": use_case, "core.User": person}
 
     def one(self, model: Any) -> Any:
         if isinstance(model, str):
             model = apps.get_model(model)
         label = model._meta.label
-        if label not in self._rows:
-            self._rows[label] = self.another(model)
-        return self._rows[label]
+        if label not in self.rows:
+            self.rows[label] = self.another(model)
+        return self.rows[label]
 
     def another(self, model: Any, **extra: Any) -> Any:
         """A further row of the model."""
@@ -150,7 +150,7 @@ class World:
 
     def shares(self, other: World, label: str) -> None:
         """Rows that exist once for all."""
-        self._rows[label] = other.one(label)
+        self.rows[label] = other.one(label)
 
     def fill(self) -> World:
         """A row of every model, so that later requests make none."""

@@ -117,6 +117,7 @@ class CriterionForm(forms.ModelForm):
     fields: dict[str, Any]
     rubric = forms.CharField(
         required=False,
+        max_length=2000,
         label=_("Rubric"),
         widget=forms.Textarea(attrs={"rows": 7}),
         help_text=_("Six lines, what 0, 1, 2, 3, 4 and 5 mean."),

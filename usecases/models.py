@@ -23,7 +23,7 @@ class UseCase(Entity, ExternallyKeyed):
 
     code = models.CharField(_("code"), max_length=39, unique=True, validators=[code_validator])
     title = models.CharField(_("title"), max_length=140)
-    summary = models.TextField(_("summary"), blank=True)
+    summary = models.TextField(_("summary"), max_length=5000, blank=True)
     label = models.CharField(_("label"), max_length=12, choices=choices.Label.choices, default=choices.Label.UNLABELLED)
     state = models.CharField(
         _("state"), max_length=10, choices=choices.UseCaseState.choices, default=choices.UseCaseState.ACTIVE
@@ -208,7 +208,9 @@ class BusinessCase(Entity):
     )
     start = models.DateField(_("first quarter begins"))
     assumption = models.TextField(
-        _("assumptions"), help_text=_("Money that no data contains is a labelled assumption: say whose and why.")
+        _("assumptions"),
+        max_length=5000,
+        help_text=_("Money that no data contains is a labelled assumption: say whose and why."),
     )
     result = models.JSONField(default=dict, editable=False)
     computed_at = models.DateTimeField(null=True, editable=False)

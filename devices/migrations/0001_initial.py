@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
                 ('code', models.CharField(max_length=39, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9-]{0,38}$', 'Use small letters, digits and hyphens, starting with a letter or digit.')], verbose_name='code')),
                 ('name', models.CharField(max_length=120, verbose_name='name')),
                 ('kind', models.CharField(choices=[('live', 'Live plant'), ('replay', 'Replay of real data'), ('simulated', 'Simulated data')], default='live', max_length=12, verbose_name='kind')),
-                ('description', models.TextField(blank=True, verbose_name='description')),
+                ('description', models.TextField(blank=True, max_length=5000, verbose_name='description')),
                 ('data_notice', models.CharField(blank=True, help_text='Where the data comes from; shown on every page of it.', max_length=300, verbose_name='data notice')),
                 ('time_zone', models.CharField(default='UTC', max_length=60, validators=[devices.models.known_zone], verbose_name='time zone')),
                 ('currency', models.CharField(default='EUR', max_length=3, validators=[django.core.validators.RegexValidator('^[A-Z]{3}$', 'Three capital letters, such as EUR.')], verbose_name='currency')),

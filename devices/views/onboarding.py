@@ -19,7 +19,7 @@ from devices.views.common import Crumbs, registry_crumb
 from devices.views.devices import enrol_commands
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, NotAllowed
-from portal.core.pages import FormPage, ListPage, add_errors
+from portal.core.pages import FormPage, ListPage
 
 
 class OnboardingFilter(DeviceFilter):
@@ -111,7 +111,7 @@ class ImportPage(FormPage):
                 )
                 return HttpResponseRedirect(reverse("devices:devices"))
         except DomainError as error:
-            add_errors(form, error)
+            form.add_error("file" if upload is not None else "text", str(error))
             return self.show(None, form, int(error.status))
         # What was read goes on in the form as text, so that the next click needs no second upload.
         again = forms.ImportForm(initial=data | {"text": table.as_csv(), "file": None})

@@ -20,6 +20,7 @@ from usecases.models import CriteriaSet, Criterion, Rating, ScoringRound, UseCas
 from usecases.services.gates import gates_remeasure
 
 RUBRIC_LEVELS = 6
+RUBRIC_LENGTH = 300
 MAX_RATINGS = 2_000
 
 
@@ -108,6 +109,8 @@ def _check_criterion(criteria_set: CriteriaSet, data: dict[str, Any], current: C
         not isinstance(rubric, list) or len(rubric) > RUBRIC_LEVELS or not all(isinstance(t, str) for t in rubric)
     ):
         wrong["rubric"] = f"A list of {RUBRIC_LEVELS} sentences, for 0 to 5."
+    elif rubric is not None and any(len(text) > RUBRIC_LENGTH for text in rubric):
+        wrong["rubric"] = f"At most {RUBRIC_LENGTH} characters for each level."
     if wrong:
         raise InvalidInput(wrong)
 

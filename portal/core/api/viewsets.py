@@ -14,6 +14,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -94,14 +95,17 @@ class BaseViewSet(EtagMixin, viewsets.GenericViewSet):
         return rows
 
     def get_object_for(self, action_name: str = "view") -> Any:
-        """The addressed row: 404 unseen, 403 when the action is not allowed."""
+        """The addressed row: 404 unseen, 403 when the action is not allowed, 412 when a write names an older version of it."""
         queryset = self.queryset
         if not isinstance(self.kwargs.get("pk"), UUID):
             try:
                 UUID(str(self.kwargs["pk"]))
             except ValueError as error:
                 raise Http404 from error
-        return get_permitted(queryset, self.request.user, self.kwargs["pk"], action_name)
+        found = get_permitted(queryset, self.request.user, self.kwargs["pk"], action_name)
+        if self.request.method not in SAFE_METHODS and "If-Match" in self.request.headers and hasattr(found, "etag"):
+            self.expected_version(self.request, found)
+        return found
 
     def _wanted(self, request: Request) -> set[str] | None:
         raw = request.query_params.get("fields")
