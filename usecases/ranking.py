@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.db.models import Count
 
 from portal.core.errors import InvalidInput
 from usecases import wording
@@ -85,14 +86,16 @@ class Loaded:
     answers: dict[Any, dict[str, group.CriterionRating]]
     raters: dict[Any, set[Any]]
     derived: dict[tuple[Any, str], float]
+    ratings: list[Rating]
 
 
 def load(meeting: ScoringRound) -> Loaded:
     """Ratings of a round as the group's values. Six queries whatever its size."""
     model = model_of(meeting.criteria_set)
     cases = list(meeting.use_cases.select_related("business_case").order_by("title", "pk"))
+    ratings = list(Rating.objects.filter(round=meeting).select_related("rater", "criterion"))
     rows: dict[Any, list[Rating]] = defaultdict(list)
-    for rating in Rating.objects.filter(round=meeting).select_related("rater", "criterion"):
+    for rating in ratings:
         rows[rating.use_case_id].append(rating)
     roles = {r.rater_role for given in rows.values() for r in given}
     weights = {role: RATER_WEIGHTS.get(role, 1.0) for role in roles}
@@ -112,7 +115,7 @@ def load(meeting: ScoringRound) -> Loaded:
             if known is not None:
                 derived[(case.pk, leaf.key)] = known
             values[at, column] = known if known is not None else answers[case.pk][leaf.key].value
-    return Loaded(model, cases, values, answers, raters, derived)
+    return Loaded(model, cases, values, answers, raters, derived, ratings)
 
 
 def _share(value: float) -> float | None:
@@ -233,15 +236,17 @@ def agreement(loaded: Loaded) -> list[dict[str, Any]]:
     return out
 
 
-def progress(meeting: ScoringRound) -> list[dict[str, Any]]:
-    """How far each rater is: answers given ("don't know" counts) of answers asked for."""
-    from django.db.models import Count
-
-    leaves = model_of(meeting.criteria_set).leaves
-    asked = len(leaves) * meeting.use_cases.count()
-    given = dict(
-        Rating.objects.filter(round=meeting, criterion__in=leaves).values_list("rater").annotate(n=Count("pk"))
-    )
+def progress(meeting: ScoringRound, loaded: Loaded | None = None) -> list[dict[str, Any]]:
+    """How far each rater is: answers given ("don't know" counts) of answers asked for; from ``loaded`` where it was read."""
+    if loaded is None:
+        leaves = model_of(meeting.criteria_set).leaves
+        asked = len(leaves) * meeting.use_cases.count()
+        answers = Rating.objects.filter(round=meeting, criterion__in=leaves).order_by()
+        given: Mapping[Any, int] = dict(answers.values_list("rater_id").annotate(n=Count("pk")))
+    else:
+        asked = len(loaded.model.leaves) * len(loaded.cases)
+        counted = {leaf.pk for leaf in loaded.model.leaves}
+        given = Counter(r.rater_id for r in loaded.ratings if r.criterion_id in counted)
     people = {p.pk: p for p in meeting.raters.prefetch_related("groups")}
     return [
         {

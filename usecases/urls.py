@@ -1,24 +1,26 @@
 from django.urls import path
 
-from usecases.views import business, gates, scoring, use_cases
+from usecases.views import adoptions, business, gates, scoring, use_cases
 
 app_name = "usecases"
 urlpatterns = [
     path("use-cases/", use_cases.UseCasesPage.as_view(), name="use-cases"),
     path("use-cases/new/", use_cases.UseCaseCreate.as_view(), name="use-case-create"),
     path("use-cases/<uuid:pk>/", use_cases.UseCasePage.as_view(), name="use-case"),
+    path("use-cases/<uuid:pk>/panels", use_cases.UseCasePanels.as_view(), name="use-case-panels"),
     path("use-cases/<uuid:pk>/change/", use_cases.UseCaseEdit.as_view(), name="use-case-edit"),
     path("use-cases/<uuid:pk>/not-pursue/", use_cases.NotPursue.as_view(), name="use-case-not-pursue"),
     path("use-cases/<uuid:pk>/outcomes/new/", use_cases.OutcomeCreate.as_view(), name="outcome-create"),
-    path("use-cases/<uuid:pk>/adopt/", use_cases.AdoptionCreate.as_view(), name="adoption-create"),
+    path("use-cases/<uuid:pk>/adopt/", adoptions.AdoptionCreate.as_view(), name="adoption-create"),
     path("use-cases/<uuid:pk>/business-case/", business.BusinessCasePage.as_view(), name="business-case"),
     path("use-cases/<uuid:pk>/business-case/change/", business.BusinessCaseEdit.as_view(), name="business-case-edit"),
     path("outcomes/<uuid:pk>/change/", use_cases.OutcomeEdit.as_view(), name="outcome-edit"),
     path("outcomes/<uuid:pk>/baseline/", use_cases.BaselineCompute.as_view(), name="outcome-baseline"),
     path("outcomes/<uuid:pk>/readings/new/", use_cases.ReadingCreate.as_view(), name="reading-create"),
-    path("adoptions/", use_cases.AdoptionsPage.as_view(), name="adoptions"),
-    path("adoptions/<uuid:pk>/", use_cases.AdoptionPage.as_view(), name="adoption"),
-    path("adoptions/<uuid:pk>/change/", use_cases.AdoptionEdit.as_view(), name="adoption-edit"),
+    path("adoptions/", adoptions.AdoptionsPage.as_view(), name="adoptions"),
+    path("adoptions/<uuid:pk>/", adoptions.AdoptionPage.as_view(), name="adoption"),
+    path("adoptions/<uuid:pk>/panels", adoptions.AdoptionPanels.as_view(), name="adoption-panels"),
+    path("adoptions/<uuid:pk>/change/", adoptions.AdoptionEdit.as_view(), name="adoption-edit"),
     path("portfolio/", use_cases.PortfolioPage.as_view(), name="portfolio"),
     path("scoring/", scoring.RoundsPage.as_view(), name="rounds"),
     path("scoring/new/", scoring.RoundCreate.as_view(), name="round-create"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from devices.choices import SiteKind
 from devices.models import Site
@@ -15,8 +15,7 @@ from devices.plant_time import replay_text
 from devices.selectors import site_verbs
 from portal.core import audit
 from portal.core.access import who_may
-from portal.core.pages import CreatePage, DetailPage, Page, UpdatePage
-from portal.core.panels import panels_for
+from portal.core.pages import CreatePage, DetailPage, Page, PanelsPart, UpdatePage
 
 Crumbs = list[tuple[str, str]]
 
@@ -50,10 +49,7 @@ def link(obj: Any) -> Any:
 
 
 class RecordPage(DetailPage):
-    """A detail page under the registry. ``site_of`` names the site whose verbs decide the buttons. What higher apps show is
-    fetched after the page from ``panels_url_name``, so that their queries do not add to its own."""
-
-    panels_url_name: ClassVar[str] = ""
+    """A detail page under the registry. ``site_of`` names the site whose verbs decide the buttons."""
 
     def site_of(self, obj: Any) -> Site | None:
         return None
@@ -75,9 +71,6 @@ class RecordPage(DetailPage):
             **self.more(obj),
         }
 
-    def panels_url(self, obj: Any) -> str:
-        return reverse(self.panels_url_name, args=[obj.pk]) if self.panels_url_name and panels_for(obj) else ""
-
     def trail(self, obj: Any) -> Crumbs:
         return [registry_crumb(), (str(obj), "")]
 
@@ -86,22 +79,11 @@ class RecordPage(DetailPage):
         return self.trail(obj) if obj is not None else []
 
 
-class PanelsPart(DetailPage):
-    """What higher apps show on an object, fetched after its page; a page of its own without scripts."""
+class RecordPanels(PanelsPart):
+    nothing = gettext_lazy("No model or data belongs to this device yet.")
 
-    template = "devices/panels.html"
-
-    def context(self, obj: Any) -> dict[str, Any]:
-        found = []
-        for panel in panels_for(obj):
-            context = panel.context(self.request.user, obj)
-            if context is not None:
-                found.append({"key": panel.key, "title": panel.title, "template": panel.template, "context": context})
-        crumbs = [registry_crumb(), (str(obj), obj.get_absolute_url())]
-        return {"object": obj, "title": str(obj), "panels": found, "breadcrumbs": crumbs}
-
-    def render(self, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
-        return super().render("devices/_panels.html" if self.partial else template, context, status)
+    def trail(self) -> Crumbs:
+        return [registry_crumb()]
 
 
 class _Crumbed(Page):

@@ -20,9 +20,9 @@ from devices.plant_time import plant_now
 from devices.selectors import device_connectivity, may_somewhere, reach_of, site_tree, site_verbs, with_connectivity
 from devices.views.common import (
     Crumbs,
-    PanelsPart,
     RecordCreate,
     RecordPage,
+    RecordPanels,
     RecordUpdate,
     button,
     link,
@@ -229,7 +229,7 @@ class DevicePage(RecordPage):
         }
 
 
-class DevicePanels(PanelsPart):
+class DevicePanels(RecordPanels):
     model = Device
 
     def get_queryset(self) -> Any:

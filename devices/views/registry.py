@@ -16,9 +16,9 @@ from devices.plant_time import plant_clock, replay_want
 from devices.selectors import site_tree, with_connectivity
 from devices.views.common import (
     Crumbs,
-    PanelsPart,
     RecordCreate,
     RecordPage,
+    RecordPanels,
     RecordUpdate,
     button,
     link,
@@ -87,7 +87,7 @@ class SitePage(RecordPage):
         }
 
 
-class SitePanels(PanelsPart):
+class SitePanels(RecordPanels):
     model = Site
 
     def get_queryset(self) -> Any:

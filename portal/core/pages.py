@@ -12,13 +12,13 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.generic import View
 from django_tables2 import RequestConfig
 
-from portal.core import audit, exports
+from portal.core import audit, exports, panels
 from portal.core.access import get_permitted, may, require, require_global
 from portal.core.errors import DomainError, StaleWrite
-from portal.core.panels import panels_for
 from portal.core.records import entity_create, entity_delete, entity_update
 
 if TYPE_CHECKING:
@@ -128,10 +128,12 @@ class ListPage(Page):
 
 
 class DetailPage(Page):
-    """One object with facts, actions, panels of higher apps, and its history."""
+    """One object with facts, actions, panels of higher apps, and its history. With ``panels_url_name`` (a ``PanelsPart``) the
+    panels are fetched after the page, so that their queries do not add to its own."""
 
     model: Any
     template: ClassVar[str] = "generic/detail.html"
+    panels_url_name: ClassVar[str] = ""
 
     def get_queryset(self) -> Any:
         return self.model.objects.all()
@@ -141,19 +143,18 @@ class DetailPage(Page):
         return self.render(self.template, self.context(obj))
 
     def context(self, obj: Any) -> dict[str, Any]:
-        panels = []
-        for panel in panels_for(obj):
-            found = panel.context(self.request.user, obj)
-            if found is not None:
-                panels.append({"key": panel.key, "title": panel.title, "template": panel.template, "context": found})
         return {
             "object": obj,
             "title": str(obj),
             "facts": self.facts(obj),
             "actions": self.actions(obj),
-            "panels": panels,
+            "panels": [] if self.panels_url_name else panels.shown(self.request.user, obj),
+            "panels_url": self.panels_url(obj),
             "history": audit.history(obj),
         } | self.more(obj)
+
+    def panels_url(self, obj: Any) -> str:
+        return reverse(self.panels_url_name, args=[obj.pk]) if self.panels_url_name and panels.panels_for(obj) else ""
 
     def facts(self, obj: Any) -> list[tuple[str, Any]]:
         return []
@@ -172,6 +173,29 @@ class DetailPage(Page):
         if key not in known:
             known[key] = may(obj, self.request.user, action)
         return known[key]
+
+
+class PanelsPart(DetailPage):
+    """What higher apps show on an object, fetched after its page; a page of its own without scripts."""
+
+    template = "generic/panels.html"
+    nothing: ClassVar[StrOrPromise] = gettext_lazy("Nothing belongs to it yet.")
+
+    def context(self, obj: Any) -> dict[str, Any]:
+        return {
+            "object": obj,
+            "title": str(obj),
+            "panels": panels.shown(self.request.user, obj),
+            "nothing": self.nothing,
+            "breadcrumbs": [*self.trail(), (str(obj), obj.get_absolute_url())],
+        }
+
+    def trail(self) -> list[tuple[str, str]]:
+        """The crumbs above the object's own."""
+        return []
+
+    def render(self, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+        return super().render("generic/_panels.html" if self.partial else template, context, status)
 
 
 class FormPage(Page):

@@ -30,6 +30,16 @@ def register(panel: Panel) -> None:
         _panels.append(panel)
 
 
+def shown(user: Any, obj: Any) -> list[dict[str, Any]]:
+    """The panels that have something to say, as ``{"key", "title", "template", "context"}``."""
+    found = ((panel, panel.context(user, obj)) for panel in panels_for(obj))
+    return [
+        {"key": panel.key, "title": panel.title, "template": panel.template, "context": context}
+        for panel, context in found
+        if context is not None
+    ]
+
+
 def panels_for(obj: Any) -> list[Panel]:
     label = f"{obj._meta.app_label}.{type(obj).__name__}"
     return sorted((p for p in _panels if p.model == label), key=lambda p: (p.order, p.key))

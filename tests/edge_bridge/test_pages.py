@@ -103,7 +103,7 @@ def test_panels_on_device_and_adoption(soaked: Rollout, ours: Plant, cast: Any, 
     client = as_user(cast.ot_engineer)
     device = client.get(reverse("devices:device-panels", args=[ours.gateways[0].pk])).content.decode()
     assert str(soaked.version_of_model) in device
-    adoption = client.get(ours.adoption.get_absolute_url()).content.decode()
+    adoption = client.get(reverse("usecases:adoption-panels", args=[ours.adoption.pk])).content.decode()
     assert reverse("edge_bridge:rollout", args=[soaked.pk]) in adoption
 
 

@@ -55,7 +55,7 @@ def test_pages_of_the_seller(shop: Any, as_user: Any) -> None:
         ("usage", ()),
     ]:
         assert page.get(address(name, *args)).status_code == 200, name
-    assert "Services" in page.get(shop.cast.ours.get_absolute_url()).content.decode()
+    assert "Services" in page.get(reverse("usecases:use-case-panels", args=[shop.cast.ours.pk])).content.decode()
 
 
 def test_a_stranger_finds_nothing(shop: Any, as_user: Any) -> None:

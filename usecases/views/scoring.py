@@ -105,11 +105,11 @@ class RoundPage(Page):
         loaded = ranking.load(meeting)
         is_open = meeting.state == RoundState.OPEN
         result = ranking.rank(loaded) if is_open or not meeting.result else meeting.result
-        mine = meeting.raters.filter(pk=user.pk).exists()
-        progress = ranking.progress(meeting)
+        progress = ranking.progress(meeting, loaded)
+        mine = any(row["id"] == str(user.pk) for row in progress)
         chosen = self.request.POST.get("use_case") or self.request.GET.get("case")
         case = next((c for c in loaded.cases if str(c.pk) == chosen), loaded.cases[0] if loaded.cases else None)
-        own = list(Rating.objects.filter(round=meeting, rater=user)) if mine else []
+        own = [r for r in loaded.ratings if r.rater_id == user.pk] if mine else []
         answered = {c.pk: sum(1 for r in own if r.use_case_id == c.pk) for c in loaded.cases}
         judged = [c for c in loaded.model.leaves if case is None or (case.pk, c.key) not in loaded.derived]
         return self.render(

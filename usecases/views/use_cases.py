@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Prefetch
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.core.access import get_permitted
-from portal.core.pages import CreatePage, DetailPage, FormPage, ListPage, Page, UpdatePage, limit_choices
+from portal.core.pages import (
+    CreatePage,
+    DetailPage,
+    FormPage,
+    ListPage,
+    Page,
+    PanelsPart,
+    UpdatePage,
+    limit_choices,
+)
 from portal.core.plots import figure
 from usecases import selectors, services
 from usecases.choices import Label, Phase, RoundState
-from usecases.filters import AdoptionFilter, UseCaseFilter
+from usecases.filters import UseCaseFilter
 from usecases.forms import (
-    AdoptionEditForm,
-    AdoptionForm,
     BaselineForm,
     NotPursueForm,
     OutcomeForm,
@@ -26,7 +36,7 @@ from usecases.forms import (
     UseCaseForm,
 )
 from usecases.models import Adoption, Gate, GateReview, KpiReading, Outcome, ScoringRound, UseCase
-from usecases.tables import AdoptionTable, UseCaseTable
+from usecases.tables import UseCaseTable
 
 _VIEWS = {"table": "Table", "board": "Board", "bubble": "Bubble chart"}
 _COLOURS = {Label.QUICK_WIN: "quick win", Label.FOUNDATION: "foundation", Label.UNLABELLED: "not labelled"}
@@ -34,10 +44,15 @@ _COLOURS = {Label.QUICK_WIN: "quick win", Label.FOUNDATION: "foundation", Label.
 
 def latest_scores(cases: list[UseCase]) -> dict[Any, dict[str, Any]]:
     """Per use case its row in the newest closed round that ranked it (one query)."""
+    rounds = ScoringRound.objects.filter(state=RoundState.CLOSED, use_cases__in=cases).distinct()
+    return scores_in(rounds.order_by("-closed_at")[:20], cases)
+
+
+def scores_in(rounds: Iterable[ScoringRound], cases: list[UseCase]) -> dict[Any, dict[str, Any]]:
+    """The same from closed rounds at hand, the newest first."""
     found: dict[Any, dict[str, Any]] = {}
     wanted = {str(c.pk): c.pk for c in cases}
-    rounds = ScoringRound.objects.filter(state=RoundState.CLOSED, use_cases__in=cases).distinct()
-    for meeting in rounds.order_by("-closed_at")[:20]:
+    for meeting in rounds:
         for row in meeting.result.get("rows", []):
             pk = wanted.get(row["id"])
             if pk is not None and pk not in found:
@@ -175,6 +190,7 @@ class NotPursue(FormPage):
 class UseCasePage(DetailPage):
     model = UseCase
     template = "usecases/use_case.html"
+    panels_url_name = "usecases:use-case-panels"
 
     def get_queryset(self) -> Any:
         return UseCase.objects.select_related("sponsor", "owner", "business_case").prefetch_related("depends_on")
@@ -204,17 +220,21 @@ class UseCasePage(DetailPage):
         ]
 
     def more(self, obj: UseCase) -> dict[str, Any]:
-        gates = list(Gate.objects.filter(use_case=obj, adoption=None).order_by("number"))
-        adoptions = list(
-            Adoption.objects.permitted(self.request.user)
+        gates: dict[Any, list[Gate]] = defaultdict(list)
+        for gate in Gate.objects.filter(use_case=obj).order_by("number"):
+            gates[gate.adoption_id].append(gate)
+        adoptions: list[Any] = list(
+            selectors.with_health(Adoption.objects.permitted(self.request.user))
             .filter(use_case=obj)
             .select_related("site", "location", "use_case")
-            .prefetch_related(Prefetch("gates", queryset=Gate.objects.order_by("number")))
         )
-        health = selectors.adoption_health(adoptions)
-        score = latest_scores([obj]).get(obj.pk)
+        rounds = list(
+            ScoringRound.objects.filter(use_cases=obj, state__in=[RoundState.OPEN, RoundState.CLOSED]).order_by(
+                F("closed_at").desc(nulls_last=True), "-created_at", "id"
+            )
+        )
+        closed = [r for r in rounds if r.state == RoundState.CLOSED]
         case = getattr(obj, "business_case", None)
-        outcomes = list(obj.outcomes.prefetch_related("readings__site"))
         return {
             "breadcrumbs": [(_("Use cases"), reverse("usecases:use-cases")), (str(obj), "")],
             "subtitle": obj.summary,
@@ -230,12 +250,12 @@ class UseCasePage(DetailPage):
                 )
             ],
             "gates": self.phases(obj, gates, adoptions),
-            "own_gates": [(gate, selectors.evidence_rows(gate)) for gate in gates if gate.number == 1],
-            "adoptions": [(a, health[a.pk], selectors.stepper(a.gates.all(), a.phase)) for a in adoptions],
-            "outcomes": [(o, outcome_figure(o), f"kpi-{o.pk}") for o in outcomes],
-            "score": score,
+            "own_gates": [(gate, selectors.evidence_rows(gate)) for gate in gates[None] if gate.number == 1],
+            "adoptions": [(a, a.health, selectors.stepper(gates[a.pk], a.phase)) for a in adoptions],
+            "outcomes": [(o, outcome_figure(o, found), f"kpi-{o.pk}") for o, found in with_readings(obj)],
+            "score": scores_in(closed, [obj]).get(obj.pk),
             "case": case,
-            "open_rounds": list(ScoringRound.objects.filter(use_cases=obj, state=RoundState.OPEN)[:3]),
+            "open_rounds": [r for r in rounds if r.state == RoundState.OPEN][:3],
             "can_change": self.may(obj, "change"),
             "reviews": list(
                 GateReview.objects.filter(gate__use_case=obj, gate__adoption=None)
@@ -244,15 +264,15 @@ class UseCasePage(DetailPage):
             ),
         }
 
-    def phases(self, obj: UseCase, gates: list[Gate], adoptions: list[Adoption]) -> list[dict[str, Any]]:
+    def phases(self, obj: UseCase, gates: dict[Any, list[Gate]], adoptions: list[Adoption]) -> list[dict[str, Any]]:
         """The five steps: its own gates 1 and 5, and for 2 to 4 the adoption that is furthest."""
         best = max(adoptions, key=lambda a: a.phase, default=None)
-        own = {g.number: g for g in gates}
+        own = {g.number: g for g in gates[None]}
         steps = []
         for phase in Phase:
             gate = own.get(phase.value)
             if gate is None and best is not None:
-                gate = next((g for g in best.gates.all() if g.number == phase.value), None)
+                gate = next((g for g in gates[best.pk] if g.number == phase.value), None)
             if gate is not None:
                 steps += selectors.stepper([gate], obj.phase)
             else:
@@ -269,13 +289,32 @@ class UseCasePage(DetailPage):
         return steps
 
 
-def outcome_figure(outcome: Outcome) -> dict[str, Any] | None:
+class UseCasePanels(PanelsPart):
+    model = UseCase
+
+    def trail(self) -> list[tuple[str, str]]:
+        return [(_("Use cases"), reverse("usecases:use-cases"))]
+
+
+def with_readings(use_case: UseCase) -> list[tuple[Outcome, list[tuple[datetime, float]]]]:
+    """The outcomes of a use case with the KPI per exposure at the start of each period; one query."""
+    found: dict[Any, tuple[Outcome, list[tuple[datetime, float]]]] = {}
+    rows: Any = use_case.outcomes.annotate(
+        start=F("readings__period_from"), total=F("readings__value"), exposure=F("readings__exposure")
+    )
+    for row in rows.order_by("kpi", "id", "readings__period_from", "readings__id"):
+        _outcome, readings = found.setdefault(row.pk, (row, []))
+        if row.exposure:
+            readings.append((row.start, row.total / row.exposure))
+    return list(found.values())
+
+
+def outcome_figure(outcome: Outcome, readings: list[tuple[datetime, float]]) -> dict[str, Any] | None:
     """KPI per exposure over plant time, with baseline and target as lines."""
-    readings = [r for r in outcome.readings.all() if r.exposure]
     if len(readings) < 2:
         return None
-    x = [r.period_from.isoformat() for r in readings]
-    y = [round(r.value / r.exposure, 6) for r in readings]
+    x = [at.isoformat() for at, _value in readings]
+    y = [round(value, 6) for _at, value in readings]
     shapes = [
         {
             "type": "line",
@@ -374,102 +413,6 @@ class ReadingCreate(FormPage):
     def save(self, obj: Any, form: Any) -> str:
         services.reading_create(actor=self.request.user, outcome=obj, **form.cleaned_data)
         return obj.get_absolute_url()
-
-
-class AdoptionsPage(ListPage):
-    title = "Adoptions"
-    model = Adoption
-    table_class = AdoptionTable
-    filterset_class = AdoptionFilter
-    site_path = "site_id"
-    empty = "No use case is adopted at a site yet."
-
-    def get_queryset(self) -> Any:
-        return Adoption.objects.select_related("use_case", "site", "location")
-
-
-class AdoptionCreate(FormPage):
-    title = "Adopt at a site"
-    form_class = AdoptionForm
-    submit_label = "Adopt"
-
-    def load(self, **kwargs: Any) -> Any:
-        return get_permitted(UseCase.objects.all(), self.request.user, kwargs["pk"], "change")
-
-    def get_form(self, obj: Any, data: Any = None, files: Any = None) -> Any:
-        form: Any = AdoptionForm(data, instance=Adoption(use_case=obj))
-        limit_choices(form, self.request.user)
-        form.fields["proven_by"].queryset = form.fields["proven_by"].queryset.filter(use_case=obj)
-        return form
-
-    def save(self, obj: Any, form: Any) -> str:
-        data = dict(form.cleaned_data)
-        return services.adoption_create(actor=self.request.user, use_case=obj, **data).get_absolute_url()
-
-
-class AdoptionEdit(UpdatePage):
-    title = "Change adoption"
-    model = Adoption
-    form_class = AdoptionEditForm
-
-    def perform(self, obj: Any, data: dict[str, Any], many: dict[str, Any], version: int | None) -> Any:
-        return services.adoption_update(
-            actor=self.request.user, adoption=obj, data=data, many=many, expected_version=version
-        )
-
-    def more(self, obj: Any) -> dict[str, Any]:
-        return {"version": self.request.POST.get("version") or obj.version}
-
-
-class AdoptionPage(DetailPage):
-    model = Adoption
-    template = "usecases/adoption.html"
-
-    def get_queryset(self) -> Any:
-        return Adoption.objects.select_related("use_case", "site", "location", "proven_by__site", "proven_by__use_case")
-
-    def facts(self, obj: Adoption) -> list[tuple[str, Any]]:
-        return [
-            (_("Site"), obj.site),
-            (_("Scope"), obj.get_scope_display()),
-            (_("Place"), obj.location or ""),
-            (_("Proven by"), obj.proven_by or ""),
-            (_("Started"), obj.started_on or ""),
-            (_("Data"), obj.site.data_notice),
-        ]
-
-    def actions(self, obj: Adoption) -> list[dict[str, Any]]:
-        if not self.may(obj, "change"):
-            return []
-        return [{"label": _("Change"), "url": reverse("usecases:adoption-edit", args=[obj.pk]), "icon": "edit"}]
-
-    def more(self, obj: Adoption) -> dict[str, Any]:
-        gates = list(Gate.objects.filter(adoption=obj).select_related("use_case").order_by("number"))
-        for gate in gates:
-            gate.adoption = obj
-        shown = next((g for g in gates if g.number == obj.phase), gates[-1] if gates else None)
-        rows = selectors.evidence_rows(shown) if shown is not None else []
-        health = selectors.adoption_health([obj])[obj.pk]
-        kind = obj.site.kind
-        return {
-            "breadcrumbs": [
-                (_("Use cases"), reverse("usecases:use-cases")),
-                (str(obj.use_case), obj.use_case.get_absolute_url()),
-                (str(obj.site), ""),
-            ],
-            "gates": selectors.stepper(gates, obj.phase),
-            "gate": shown,
-            "rows": rows,
-            "summary": selectors.evidence_summary(rows),
-            "state": {
-                "state": health,
-                "label": {"ok": _("Healthy"), "unknown": _("No gate passed yet")}.get(health, ""),
-            },
-            "origin": kind if kind in {"replay", "simulated"} else "",
-            "origin_label": obj.site.get_kind_display(),
-            "devices": list(obj.devices.select_related("device_type", "location")[:50]),
-            "wider": list(obj.widened_to.select_related("site", "use_case")),
-        }
 
 
 class PortfolioPage(Page):
