@@ -103,8 +103,8 @@ def _reach(user: Any) -> Reach:
     # A site comes once for each verb that was granted on it, and once without where none was.
     rows = (
         Site.objects.select_related("plant_clock")
-        .alias(grant=FilteredRelation("siteuserobjectpermission", condition=Q(siteuserobjectpermission__user=user)))
-        .annotate(granted=F("grant__permission__codename"))
+        .alias(held=FilteredRelation("siteuserobjectpermission", condition=Q(siteuserobjectpermission__user=user)))
+        .annotate(granted=F("held__permission__codename"))
     )
     seen: dict[Any, Site] = {}
     held: dict[Any, set[str]] = {}

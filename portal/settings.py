@@ -200,7 +200,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["portal.core.api.renderers.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["portal.core.api.renderers.OrjsonParser"],
     "DEFAULT_PAGINATION_CLASS": "portal.core.api.pagination.Cursor",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["portal.core.api.filtering.AskedFilters"],
     "DEFAULT_SCHEMA_CLASS": "portal.core.api.schema.PhasegateSchema",
     "DEFAULT_THROTTLE_CLASSES": ["portal.core.api.throttling.PerClientThrottle"],
     "DEFAULT_THROTTLE_RATES": {"client": env_str("PHASEGATE_API_RATE", "3000/min")},

@@ -9,4 +9,6 @@ def wall_now() -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """UTC with milliseconds, as the API writes every time."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -8,7 +8,6 @@ from django.urls import reverse
 
 from portal.core import navigation
 from portal.core.clock import wall_now
-from portal.core.models import Notification
 from portal.core.roles import ROLES
 
 
@@ -27,7 +26,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "site_switch_url": reverse("core:site-switch"),
         "search_url": reverse("core:search"),
         "inbox_url": reverse("core:inbox"),
-        "inbox_count": Notification.objects.filter(user=user, read_at=None).count(),
+        "inbox_count": user.standing.unread,
         "replay_banner": navigation.banner_of(user, chosen),
     }
 

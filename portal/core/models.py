@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import Group, Permission, PermissionsMixin
 from django.db import models
-from django.db.models.functions import Lower
+from django.db.models.functions import Cast, Lower
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from guardian.mixins import GuardianUserMixin
 
+from portal.core import prepared
 from portal.core.access import Access, PermittedQuerySet
 from portal.core.clock import wall_now
 from portal.core.ids import uuid7
@@ -65,6 +66,14 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email__iexact=username)
 
 
+class Standing(NamedTuple):
+    """What every page asks about a person: role keys in order, global permissions of the roles and their own, unread messages."""
+
+    roles: list[str]
+    permissions: frozenset[str]
+    unread: int
+
+
 class User(AbstractBaseUser, PermissionsMixin, GuardianUserMixin):
     """A person (or a machine account). Roles are auth groups; see portal.core.roles."""
 
@@ -95,32 +104,42 @@ class User(AbstractBaseUser, PermissionsMixin, GuardianUserMixin):
         return self.name or self.email
 
     @cached_property
-    def standing(self) -> tuple[list[str], frozenset[str]]:
-        """Role keys in order, and the global permissions of the roles and of the person. One query, once per request (the
-        object lives as long as its request)."""
-        by_role = (
-            Group.objects.filter(user=self)
-            .order_by()
-            .values_list("name", "permissions__content_type__app_label", "permissions__codename")
-        )
-        own = (
-            Permission.objects.filter(user=self)
-            .order_by()
-            .values_list(models.Value("", output_field=models.CharField()), "content_type__app_label", "codename")
-        )
-        rows = list(by_role.union(own, all=True))
-        roles = sorted({role for role, _app, _codename in rows if role})
-        return roles, frozenset(f"{app}.{codename}" for _role, app, codename in rows if codename)
+    def standing(self) -> Standing:
+        """One query, once per request: the object lives as long as its request."""
+        kept = prepared.statement("standing", _standing_rows)
+        roles, permissions, unread = set(), set(), 0
+        for role, app, text in kept.run({prepared.USER: self.pk}) if kept is not None else ():
+            if role:
+                roles.add(role)
+            if app:
+                permissions.add(f"{app}.{text}")
+            elif not role:
+                unread = int(text)
+        return Standing(sorted(roles), frozenset(permissions), unread)
 
     @property
     def role_keys(self) -> list[str]:
-        return self.standing[0]
+        return self.standing.roles
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:
         """A global permission from ``standing``; one on an object is asked of the authentication backends."""
         if obj is not None:
             return super().has_perm(perm, obj)
-        return self.is_active and (self.is_superuser or perm in self.standing[1])
+        return self.is_active and (self.is_superuser or perm in self.standing.permissions)
+
+
+def _standing_rows() -> Any:
+    """Role, app and codename of each permission through a role, then of those held without one; last, alone, the unread messages."""
+    nothing = models.Value("", output_field=models.CharField())
+    by_role = Group.objects.filter(user=prepared.USER).order_by()
+    own = Permission.objects.filter(user=prepared.USER).order_by()
+    unread = Notification.objects.filter(user=prepared.USER, read_at=None).order_by().values("user")
+    counted = unread.annotate(n=Cast(models.Count("pk"), models.CharField()))
+    return by_role.values_list("name", "permissions__content_type__app_label", "permissions__codename").union(
+        own.values_list(nothing, "content_type__app_label", "codename"),
+        counted.values_list(nothing, nothing, "n"),
+        all=True,
+    )
 
 
 class ApiToken(Entity):

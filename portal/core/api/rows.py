@@ -68,7 +68,8 @@ class RowPlan:
         for values in raw:
             row = dict(zip(names, values, strict=False))
             for name in times:
-                if (moment := row[name]) is not None:
+                # Some databases can write the time themselves (portal.core.prepared).
+                if (moment := row[name]) is not None and type(moment) is not str:
                     row[name] = rfc3339(moment)
             for name in documents:
                 if (text := row[name]) is not None:
