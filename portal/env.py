@@ -66,7 +66,11 @@ def database_from_url(url: str) -> dict[str, object]:
         if parts.hostname is None and "host" not in query:
             raise ImproperlyConfigured("DATABASE_URL for PostgreSQL needs a host.")
         options: dict[str, object] = {
-            "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 8), "timeout": 20}
+            "pool": {
+                "min_size": 1,
+                "max_size": env_int("DATABASE_POOL_SIZE", 8),
+                "timeout": env_int("DATABASE_POOL_TIMEOUT", 5),
+            }
         }
         if "sslmode" in query:
             options["sslmode"] = query["sslmode"]
@@ -78,6 +82,8 @@ def database_from_url(url: str) -> dict[str, object]:
             "HOST": query.get("host", parts.hostname or ""),
             "PORT": str(parts.port or ""),
             "CONN_MAX_AGE": 0,
+            # A pooled connection is asked before it is used, so that a database that was restarted costs no failed request.
+            "CONN_HEALTH_CHECKS": True,
             "OPTIONS": options,
         }
     raise ImproperlyConfigured(f"DATABASE_URL must start with sqlite:// or postgresql://, not {parts.scheme!r}.")

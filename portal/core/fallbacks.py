@@ -1,14 +1,19 @@
-"""The last answers: 400, 404 and 500, as a problem on the API doors and as a page elsewhere. Never a stack trace."""
+"""The last answers: 400, 404, 500 and 503, as a problem on the API doors and as a page elsewhere. Never a stack trace."""
 
+import sys
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
+from django.db.utils import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from portal.core.api.problems import PROBLEM, problem
 
 _DOORS = ("/api/", "/edge/", "/services/")
+#: Seconds after which a caller may ask again when the database is away.
+RETRY_AFTER = 5
 
 
 def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
@@ -29,8 +34,22 @@ def bad_request(request: HttpRequest, exception: Any = None) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Django asks for this while the error is being handled, so it can be told apart here."""
+    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+        return database_away(request)
     request_id = getattr(request, "request_id", "")
     if request.path.startswith(_DOORS):
         body = problem(500, "internal", f"Something failed here. Tell us the request id {request_id}.")
         return JsonResponse(body, status=500, content_type=PROBLEM)
     return render(request, "500.html", {"title": "Something failed", "request_id": request_id}, status=500)
+
+
+def database_away(request: HttpRequest) -> HttpResponse:
+    """503 that needs no database itself: no session, no menu. Whatever was being written has been rolled back."""
+    headers = {"Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"}
+    message = "The database does not answer at the moment. Nothing was saved; try again in a few seconds."
+    if request.path.startswith(_DOORS):
+        body = problem(503, "database_away", message, extra={"retry_after": RETRY_AFTER})
+        return JsonResponse(body, status=503, content_type=PROBLEM, headers=headers)
+    text = render_to_string("503.html", {"title": "Not available now", "message": message})
+    return HttpResponse(text, status=503, headers=headers)

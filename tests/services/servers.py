@@ -104,10 +104,25 @@ def postgres_folder() -> Path:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL on a free port of 127.0.0.1; yields the URL of its server without a database name."""
+def postgres(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A PostgreSQL on a free port of 127.0.0.1; yields the URL of its server without a database name. Entered again on the same
+    folder and port it goes on with its data."""
     binaries, who = postgres_folder(), _unprivileged()
-    data, port = folder / "data", free_port()
+    data, port = folder / "data", port or free_port()
+    if not data.exists():
+        _postgres_make(folder, data, binaries, who)
+    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
+    for setting in ("listen_addresses=127.0.0.1", "fsync=off", "synchronous_commit=off", "max_connections=40"):
+        command += ["-c", setting]
+    probe = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    with running(
+        command, folder, "postgres", lambda: subprocess.run(probe, check=False).returncode == 0, **who
+    ) as process:
+        yield f"postgresql://phasegate@127.0.0.1:{port}"
+        process.send_signal(signal.SIGINT)
+
+
+def _postgres_make(folder: Path, data: Path, binaries: Path, who: dict[str, Any]) -> None:
     data.mkdir()
     if who:
         os.chown(folder, who["user"], who["group"])
@@ -122,15 +137,6 @@ def postgres(folder: Path) -> Iterator[str]:
         cwd=folder,
         **who,
     )
-    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
-    for setting in ("listen_addresses=127.0.0.1", "fsync=off", "synchronous_commit=off", "max_connections=40"):
-        command += ["-c", setting]
-    probe = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-    with running(
-        command, folder, "postgres", lambda: subprocess.run(probe, check=False).returncode == 0, **who
-    ) as process:
-        yield f"postgresql://phasegate@127.0.0.1:{port}"
-        process.send_signal(signal.SIGINT)
 
 
 def redis_binary() -> str:
@@ -200,3 +206,23 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         }
         | more
     )
+
+
+@contextmanager
+def web(folder: Path, environment: dict[str, str], port: int | None = None) -> Iterator[str]:
+    """The portal as it is served in production, one process; yields its address."""
+    port = port or free_port()
+    command = [str(Path(sys.executable).parent / "granian"), "--interface", "wsgi", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1", "--blocking-threads", "4", "--no-ws", "portal.wsgi:application"]
+    log = folder / "web.log"
+    with (
+        log.open("ab") as out,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        ) as process,
+    ):
+        try:
+            wait_for(lambda: answers(port), process, log, "web")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            stop(process)
