@@ -306,3 +306,18 @@ def test_a_stale_form(stage: Any, route: Route):
         said = it.refused("a stale version", answer, before, must=True)
     assert not said, said
     assert answer.status_code == 412, answer.content[:300]
+
+
+@pytest.mark.parametrize("route", _pages())
+def test_a_double_submit_of_a_page(stage: Any, route: Route):
+    """The same rendering of a form sent twice is taken once; the second click leads to what the first has made."""
+    with ready(stage, route, "post", _model(route)) as it:
+        body = it.body | {"csrfmiddlewaretoken": "of-this-rendering"}
+        first = it.post(body=body)
+        after = written_tables()
+        again = it.post(body=body)
+        assert written_tables() == after, "the second submit has written something"
+        if first.status_code == 302:
+            assert (again.status_code, again["Location"]) == (302, first["Location"])
+        else:
+            assert again.status_code in {first.status_code, 204, 409}

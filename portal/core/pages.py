@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
@@ -20,6 +21,7 @@ from portal.core import audit, exports, panels
 from portal.core.access import get_permitted, may, require, require_global
 from portal.core.errors import DomainError, StaleWrite
 from portal.core.records import entity_create, entity_delete, entity_update
+from portal.core.submits import take_once
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -40,6 +42,10 @@ class Page(LoginRequiredMixin, View):
 
     request: SignedIn
     title: ClassVar[StrOrPromise] = ""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        # Named in full: this runs inside a closure.
+        return take_once(request, lambda: super(Page, self).dispatch(request, *args, **kwargs))
 
     @property
     def partial(self) -> bool:
