@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from django.db.models import Count, DateTimeField, FloatField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Cast, Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -29,10 +31,33 @@ BURN_POINTS = 96
 
 
 def slo_cards(slos: Sequence[Slo]) -> list[dict[str, Any]]:
-    """``{slo, status, sentence, state, state_label}`` of each, measured at one moment; three queries however many there are."""
+    """``{slo, status, sentence, state, state_label}`` of each, measured at one moment; two queries however many there are."""
     now = wall_now()
     ledgers = _ledgers(slos, now)
     return [card(status_from(slo, *ledgers[slo.pk], now)) for slo in slos]
+
+
+def _gateways(slos: Sequence[UUID]) -> QuerySet[Any, Any]:
+    """How many gateways report for each SLO, in columns that unite with its events: no moment, the number, nothing."""
+    scope = Device.objects.filter(adoptions=OuterRef(OuterRef("adoption"))).order_by()
+    reporting = (
+        Device.objects.filter(device_type__kind=DeviceKind.GATEWAY)
+        .filter(Q(pk__in=scope.values("pk")) | Q(pk__in=scope.filter(gateway__isnull=False).values("gateway")))
+        .order_by()
+        .values("device_type__kind")
+        .annotate(n=Count("pk"))
+        .values("n")
+    )
+    return (
+        Slo.objects.filter(pk__in=slos)
+        .order_by()
+        .values_list(
+            "pk",
+            Cast(Value(None, output_field=DateTimeField()), DateTimeField()),
+            Cast(Coalesce(Subquery(reporting), 0), FloatField()),
+            Value(0.0, output_field=FloatField()),
+        )
+    )
 
 
 def _ledgers(slos: Sequence[Slo], now: datetime) -> dict[UUID, tuple[Ledger, int, int]]:
@@ -43,21 +68,18 @@ def _ledgers(slos: Sequence[Slo], now: datetime) -> dict[UUID, tuple[Ledger, int
     if uptime:
         since = now - timedelta(days=max(slo.window_days for slo in uptime))
         rows: dict[UUID, list[tuple[float, float, float]]] = defaultdict(list)
-        for slo_id, at, good, bad in SloEvent.objects.filter(slo__in=uptime, at__gte=since).values_list(
-            "slo_id", "at", "good", "bad"
+        shares: dict[UUID, float] = {}
+        events = SloEvent.objects.filter(slo__in=uptime, at__gte=since).order_by()
+        for slo_id, at, good, bad in events.values_list("slo_id", "at", "good", "bad").union(
+            _gateways([slo.pk for slo in uptime]), all=True
         ):
-            rows[slo_id].append((at.timestamp(), good, bad))
-        sources: dict[UUID, set[UUID]] = defaultdict(set)
-        mine = {slo.adoption_id: slo.pk for slo in uptime}
-        gateways = Device.objects.filter(device_type__kind=DeviceKind.GATEWAY).order_by()
-        pairs = gateways.filter(adoptions__in=list(mine)).values_list("adoptions", "pk")
-        behind = gateways.filter(behind__adoptions__in=list(mine)).values_list("behind__adoptions", "pk")
-        for adoption_id, device_id in pairs.union(behind):
-            if adoption_id in mine:
-                sources[mine[adoption_id]].add(device_id)
+            if at is None:
+                shares[slo_id] = good
+            else:
+                rows[slo_id].append((at.timestamp(), good, bad))
         for slo in uptime:
-            table = np.array(rows[slo.pk], dtype=np.float64).reshape(-1, 3)
-            share = max(1, len(sources[slo.pk]))
+            table = np.array(sorted(rows[slo.pk]), dtype=np.float64).reshape(-1, 3)
+            share = max(1.0, shares.get(slo.pk, 0.0))
             found[slo.pk] = (EventLedger.from_counts(table[:, 0], table[:, 1] / share, table[:, 2] / share), 0, 0)
     if answers:
         moments: dict[UUID, dict[UUID, tuple[float, float]]] = defaultdict(dict)

@@ -18,7 +18,7 @@ from django.views.generic import View
 from django_tables2 import RequestConfig
 
 from portal.core import audit, exports, panels
-from portal.core.access import get_permitted, may, require, require_global
+from portal.core.access import get_permitted, may, require, require_global, with_may
 from portal.core.errors import DomainError, StaleWrite
 from portal.core.records import entity_create, entity_delete, entity_update
 from portal.core.submits import take_once
@@ -140,12 +140,14 @@ class DetailPage(Page):
     model: Any
     template: ClassVar[str] = "generic/detail.html"
     panels_url_name: ClassVar[str] = ""
+    # Actions that the page asks about, answered with the object.
+    asks: ClassVar[tuple[str, ...]] = ()
 
     def get_queryset(self) -> Any:
         return self.model.objects.all()
 
     def get(self, request: HttpRequest, pk: Any, **kwargs: Any) -> HttpResponse:
-        obj = get_permitted(self.get_queryset(), request.user, pk)
+        obj = get_permitted(with_may(self.get_queryset(), request.user, *self.asks), request.user, pk)
         return self.render(self.template, self.context(obj))
 
     def context(self, obj: Any) -> dict[str, Any]:
@@ -174,6 +176,8 @@ class DetailPage(Page):
 
     def may(self, obj: Any, action: str) -> bool:
         """``may`` of the person who asks; a page that asks twice about an object reads once."""
+        if action in self.asks and hasattr(obj, f"may_{action}"):
+            return bool(getattr(obj, f"may_{action}"))
         known: dict[tuple[Any, str], bool] = self.__dict__.setdefault("_may", {})
         key = (obj.pk, action)
         if key not in known:

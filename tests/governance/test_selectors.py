@@ -70,7 +70,7 @@ def test_an_slo_among_many_says_what_it_says_alone(plant: Any, django_assert_max
     for minute in range(120):
         at = now - timedelta(minutes=200 - minute)
         SloEvent.objects.create(slo=uptime, at=at, good=60 - minute % 3, bad=minute % 3, source=f"x:{minute}")
-    with django_assert_max_num_queries(3):
+    with django_assert_max_num_queries(2):
         together = slos.slo_cards(list(plant.scene.slos.values()))
     for card in together:
         alone = slo_status(card["slo"], card["status"].measured_at)

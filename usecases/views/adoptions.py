@@ -65,6 +65,7 @@ class AdoptionPage(DetailPage):
     model = Adoption
     template = "usecases/adoption.html"
     panels_url_name = "usecases:adoption-panels"
+    asks = ("change",)
 
     def get_queryset(self) -> Any:
         return selectors.with_health(

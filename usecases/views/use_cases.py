@@ -191,6 +191,7 @@ class UseCasePage(DetailPage):
     model = UseCase
     template = "usecases/use_case.html"
     panels_url_name = "usecases:use-case-panels"
+    asks = ("change",)
 
     def get_queryset(self) -> Any:
         return UseCase.objects.select_related("sponsor", "owner", "business_case").prefetch_related("depends_on")
