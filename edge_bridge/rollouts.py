@@ -10,6 +10,7 @@ from celery import current_app
 from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
 
@@ -403,6 +404,9 @@ class EdgeRelease:
 
     def live_version(self, *, adoption: Adoption, model: Model) -> ModelVersion | None:
         return selectors.live_version(adoption, model)
+
+    def start_url(self, *, version: ModelVersion, adoption: Adoption) -> str:
+        return f"{reverse('edge_bridge:rollout-new')}?version={version.pk}&adoption={adoption.pk}"
 
 
 def progress_soon(gateway: Device) -> None:

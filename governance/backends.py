@@ -26,6 +26,9 @@ class ReleaseBackend(Protocol):
     def live_version(self, *, adoption: Any, model: Any) -> Any:
         """The version of ``model`` that runs on most gateways of the adoption now, or None."""
 
+    def start_url(self, *, version: Any, adoption: Any) -> str:
+        """The page on which a person starts bringing ``version`` to the adoption's gateways."""
+
 
 _release: ReleaseBackend | None = None
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import OuterRef, Subquery
+from django.urls import reverse
 
 from governance.choices import CheckState, IncidentState
 from governance.models import Batch, CheckResult, Incident, Slo
 from governance.selectors import models as model_reads
+from governance.selectors import setup as setup_reads
 from governance.selectors import slos as slo_reads
 from governance.selectors import trust
+from portal.core.access import may
 from portal.core.panels import Panel, register
 
 
@@ -33,11 +36,13 @@ def adoption_panel(user: Any, obj: Any) -> dict[str, Any] | None:
 
 
 def use_case_panel(user: Any, obj: Any) -> dict[str, Any] | None:
-    """Models of a use case with the live version and how good it is."""
+    """Models of a use case with the live version and how good it is; without one, the steps to the first."""
     models = list(model_reads.models_for(user).filter(use_case=obj))
     if not models:
-        return None
-    return {"models": [{"model": m, "quality": model_reads.quality(m.live_metrics, m.unit)} for m in models]}
+        return {"steps": setup_reads.first_steps(user, obj)}
+    create = f"{reverse('governance:model-create')}?use_case={obj.pk}" if may(obj, user, "change") else ""
+    rows = [{"model": m, "quality": model_reads.quality(m.live_metrics, m.unit)} for m in models]
+    return {"models": rows, "create_url": create}
 
 
 def device_panel(user: Any, obj: Any) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from governance.choices import (
     IncidentState,
     Quantisation,
     RetrainingState,
+    RetrainingTrigger,
     SloKind,
     StageKind,
     VersionState,
@@ -182,12 +183,28 @@ def budget_left(subject: Subject) -> Measurement:
 
 
 def alert_to_retrain(subject: Subject) -> Measurement:
-    """Seconds (wall time) from the newest answered drift alert to its repaired version live, in a live run or a rehearsal, not fast-forwarded."""
+    """Seconds (wall time) from the newest answered drift alert, or rehearsal by hand, to its version live; not fast-forwarded history."""
     incident = (
         Incident.objects.filter(adoption=subject.adoption, live_at__isnull=False, fast_forwarded=False)
         .order_by("-opened_at")
         .first()
     )
+    rehearsal = (
+        Retraining.objects.filter(
+            pipeline__adoption=subject.adoption, trigger=RetrainingTrigger.REHEARSAL, state=RetrainingState.LIVE
+        )
+        .order_by("-finished_at")
+        .first()
+    )
+    answered = incident.live_at if incident is not None else None
+    if rehearsal is not None and rehearsal.finished_at and (answered is None or rehearsal.finished_at > answered):
+        seconds = (rehearsal.finished_at - rehearsal.created_at).total_seconds()
+        return Measurement.of(
+            seconds,
+            f"{seconds / 60:.1f} minutes from asking for a rehearsal to the new version live",
+            measured_at=rehearsal.finished_at,
+            link=rehearsal.get_absolute_url(),
+        )
     if incident is None or incident.live_at is None:
         open_one = (
             Incident.objects.filter(adoption=subject.adoption, fast_forwarded=False)

@@ -18,6 +18,7 @@ from portal.core.clock import rfc3339, wall_now
 from tests.coe.builders import appoint, certify, right_answers
 from tests.drive import Stage, basename
 from tests.factories import make_adoption, make_channel, make_device, make_model, make_site
+from tests.governance import setting_up
 from tests.routes import Route, all_routes
 
 RUBRIC = [f"Level {n}" for n in range(6)]
@@ -376,6 +377,19 @@ DEEDS: dict[str, Deed] = {
     "gate-review decide": Deed(body=_DECISION),
     "usecases:review-decide": Deed(body=_DECISION),
     # governance
+    "model create": Deed(lambda stage: setting_up.plc(stage) and None, setting_up.contract),
+    "model retrain": Deed(setting_up.rehearsable, _says(reason="Quarterly rehearsal.")),
+    "governance:model-create": Deed(lambda stage: setting_up.plc(stage) and None, setting_up.contract),
+    "governance:model-edit": Deed(body=_says(name="Renamed", error_limit="5")),
+    "governance:pipeline-create": Deed(setting_up.labelled_model, setting_up.whole_policy_form),
+    "governance:pipeline-edit": Deed(setting_up.labelled_model, setting_up.policy_form),
+    "governance:pipeline-commission": Deed(setting_up.labelled_model, _says(method="train")),
+    "governance:pipeline-retrain": Deed(setting_up.rehearsable, _says(reason="Quarterly rehearsal.")),
+    "pipeline create": Deed(
+        setting_up.labelled_model, lambda stage: setting_up.pipeline(stage) | {"model": _one(stage, "governance.Model")}
+    ),
+    "pipeline commission": Deed(setting_up.labelled_model, _says(method="train")),
+    "pipeline policy_change": Deed(body=_says(drift={"window": 300})),
     "model-version sign": Deed(_unsigned),
     "governance:version-sign": Deed(_unsigned),
     "model-version withdraw": Deed(_unsigned, _REASON),

@@ -14,6 +14,8 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "governance:trust": ("", "signed in", ""),
     "governance:models": ("", "signed in", ""),
     "governance:model": ("governance.Model", "view", ""),
+    "governance:model-create": ("", "signed in", "named:usecases.UseCase:change"),
+    "governance:model-edit": ("governance.Model", "change", "change"),
     "governance:model-approve": ("governance.Model", "by rule", "by rule"),
     "governance:model-approval-revoke": ("governance.Model", "", "by rule"),
     "governance:model-version": ("governance.ModelVersion", "view", ""),
@@ -22,6 +24,10 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "governance:version-file": ("governance.ModelVersion", "by rule", ""),
     "governance:pipelines": ("", "signed in", ""),
     "governance:pipeline": ("governance.Pipeline", "view", ""),
+    "governance:pipeline-create": ("governance.Model", "view", f"named:{_SITE}:change"),
+    "governance:pipeline-edit": ("governance.Pipeline", "change", "change"),
+    "governance:pipeline-commission": ("governance.Pipeline", "commission", "commission"),
+    "governance:pipeline-retrain": ("governance.Pipeline", "retrain", "retrain"),
     "governance:pipeline-lineage": ("governance.Pipeline", "view", ""),
     "governance:batches": ("", "signed in", ""),
     "governance:batch": ("governance.Batch", "view", ""),
@@ -42,6 +48,7 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "governance:incident-error": ("governance.Incident", "by rule", ""),
     "governance:incident-acknowledge": ("governance.Incident", "", "acknowledge"),
     "governance:retraining": ("governance.Retraining", "view", ""),
+    "governance:retraining-live": ("governance.Retraining", "view", ""),
     # edge_bridge
     "edge_bridge:rollouts": ("", "signed in", ""),
     "edge_bridge:rollout-new": ("", "signed in", f"named:{_ADOPTION}:operate"),
@@ -118,9 +125,21 @@ PAGES: dict[str, tuple[str, str, str]] = {
 
 _SERVICES = "some:marketplace.Service:change"
 API: dict[str, dict[str, str]] = {
-    "model": {},
+    "model": {
+        "create": "named:usecases.UseCase:change",
+        "bulk": "named:usecases.UseCase:change",
+        "partial_update": "change",
+        "retrain": "named:governance.Pipeline:retrain",
+    },
     "model-version": {"sign": "by rule", "withdraw": "by rule"},
-    "pipeline": {"lineage": "view"},
+    "pipeline": {
+        "create": f"named:{_SITE}:change",
+        "partial_update": "change",
+        "policy": "view",
+        "policy_change": "change",
+        "commission": "commission",
+        "lineage": "view",
+    },
     "dataset": {},
     "batch": {"lineage": "view"},
     "check": {"partial_update": "change"},

@@ -30,6 +30,8 @@ EXTERNAL = ["external_source", "external_id"]
 
 
 class ModelSerializer(EntitySerializer):
+    features: Any = serializers.ListField(child=serializers.CharField(max_length=40), max_length=200, allow_empty=False)
+
     class Meta:
         model = Model
         fields = [
@@ -49,7 +51,7 @@ class ModelSerializer(EntitySerializer):
             *EXTERNAL,
             *TIMES,
         ]
-        read_only_fields = fields
+        read_only_fields = ["id", "standing_approval_by", "standing_approval_until", *EXTERNAL, *TIMES]
 
 
 class ModelVersionSerializer(EntitySerializer):
@@ -93,7 +95,7 @@ class PipelineSerializer(EntitySerializer):
     class Meta:
         model = Pipeline
         fields = ["id", "adoption", "model", "name", "stream", "expected_period_s", "owner", *EXTERNAL, *TIMES]
-        read_only_fields = fields
+        read_only_fields = ["id", "adoption", "model", "stream", *EXTERNAL, *TIMES]
 
 
 class DatasetSerializer(EntitySerializer):
@@ -351,6 +353,9 @@ class RetrainingSerializer(EntitySerializer):
             "pipeline",
             "incident",
             "alert",
+            "trigger",
+            "reason",
+            "requested_by",
             "state",
             "due_row",
             "train_from",

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from governance import filters
 from governance.api import serializers
+from governance.api import setup as shapes
 from governance.models import (
     Alert,
     Batch,
@@ -28,17 +29,60 @@ from governance.models import (
 )
 from governance.selectors import pipelines as pipeline_reads
 from governance.selectors import slos as slo_reads
-from governance.services import incidents, versions
+from governance.services import commissioning, incidents, retraining, setup, versions
 from governance.services.slos import slo_status
 from portal.core.access import require
 from portal.core.api.viewsets import CreateMixin, ReadViewSet, UpdateMixin
+from portal.core.errors import InvalidInput
 
 
-class ModelViewSet(ReadViewSet):
+class ModelViewSet(CreateMixin, UpdateMixin, ReadViewSet):
     queryset = Model.objects.all()
     serializer_class = serializers.ModelSerializer
     filterset_class = filters.ModelFilter
     ordering_fields = ("name", "code", "created_at", "updated_at", "id")
+    container_field = "use_case"
+
+    def perform_create(self, data: dict[str, Any]) -> Any:
+        return setup.model_create(actor=self.request.user, **data)
+
+    def perform_update(self, obj: Any, data: dict[str, Any], expected_version: int | None) -> Any:
+        return setup.model_update(actor=self.request.user, model=obj, data=data, expected_version=expected_version)
+
+    @extend_schema(request=shapes.RetrainSerializer, responses={202: shapes.StartedSerializer}, filters=False)
+    @action(detail=True, methods=["post"], filterset_class=None, pagination_class=None)
+    def retrain(self, request: Request, pk: str) -> Response:
+        """A rehearsal by hand, with a reason: the same check, signature and rollout as after an alert; 409 while one is under way."""
+        model = self.get_object_for("view")
+        self.expected_version(request, model)
+        asked = shapes.RetrainSerializer(data=request.data, context=self.get_serializer_context())
+        asked.is_valid(raise_exception=True)
+        pipeline = asked.validated_data.get("pipeline") or _only_pipeline(model, request.user)
+        if pipeline.model_id != model.pk:
+            raise InvalidInput({"pipeline": "This pipeline feeds another model."})
+        require(pipeline, request.user, "retrain")
+        made, job = retraining.retraining_rehearse(
+            actor=request.user, pipeline=pipeline, reason=asked.validated_data["reason"]
+        )
+        return started(job, made)
+
+
+def _only_pipeline(model: Model, user: Any) -> Pipeline:
+    rows = list(Pipeline.objects.permitted(user).filter(model=model)[:2])
+    if len(rows) != 1:
+        raise InvalidInput({"pipeline": "Say which pipeline." if rows else "This model has no pipeline yet."})
+    return rows[0]
+
+
+def started(job: Any, made: Retraining | None = None) -> Response:
+    """202 with the job's address."""
+    body = {
+        "job": str(job.pk),
+        "state": job.state,
+        "retraining": str(made.pk) if made else None,
+        "retraining_state": made.state if made else None,
+    }
+    return Response(body, status=202, headers={"Location": f"/api/v1/jobs/{job.pk}"})
 
 
 class ModelVersionViewSet(ReadViewSet):
@@ -84,11 +128,59 @@ class LineageMixin:
         return self.with_etag(request, self.lineage_of(self.get_object_for("view")))
 
 
-class PipelineViewSet(LineageMixin, ReadViewSet):
+class PipelineViewSet(LineageMixin, UpdateMixin, ReadViewSet):
     queryset = Pipeline.objects.select_related("model")
     serializer_class = serializers.PipelineSerializer
     filterset_class = filters.PipelineFilter
     ordering_fields = ("name", "created_at", "updated_at", "id")
+
+    @extend_schema(
+        request=shapes.PipelineCreateSerializer, responses={201: serializers.PipelineSerializer}, filters=False
+    )
+    def create(self, request: Request) -> Response:
+        """A pipeline with its stages and their checks."""
+        asked = shapes.PipelineCreateSerializer(data=request.data, context=self.get_serializer_context())
+        asked.is_valid(raise_exception=True)
+        require(asked.validated_data["adoption"].site, request.user, "change")
+        made = setup.pipeline_create(actor=request.user, **asked.validated_data)
+        headers = {"Location": f"/api/v1/pipelines/{made.pk}", "ETag": made.etag}
+        return Response(self.get_serializer(made).data, status=201, headers=headers)
+
+    def perform_update(self, obj: Any, data: dict[str, Any], expected_version: int | None) -> Any:
+        return setup.pipeline_update(
+            actor=self.request.user, pipeline=obj, data=data, expected_version=expected_version
+        )
+
+    @extend_schema(request=None, responses=shapes.PipelineSettingsSerializer, filters=False)
+    @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
+    def policy(self, request: Request, pk: str) -> Response:
+        """Drift limits and retraining policy (or alarm rule) in force."""
+        return self.with_etag(request, shapes.settings_of(self.get_object_for("view")))
+
+    @extend_schema(
+        request=shapes.PipelineSettingsSerializer, responses=shapes.PipelineSettingsSerializer, filters=False
+    )
+    @policy.mapping.patch
+    def policy_change(self, request: Request, pk: str) -> Response:
+        """Change them; what is not sent stays. ``If-Match`` takes the pipeline's own ETag."""
+        pipeline = self.get_object_for("change")
+        expected = self.expected_version(request, pipeline)
+        asked = shapes.PipelineSettingsSerializer(data=request.data, context=self.get_serializer_context())
+        asked.is_valid(raise_exception=True)
+        changed = setup.pipeline_update(
+            actor=request.user, pipeline=pipeline, data={}, expected_version=expected, **asked.validated_data
+        )
+        return Response(shapes.settings_of(changed), headers={"ETag": changed.etag})
+
+    @extend_schema(request=shapes.CommissionSerializer, responses={202: shapes.StartedSerializer}, filters=False)
+    @action(detail=True, methods=["post"], filterset_class=None, pagination_class=None)
+    def commission(self, request: Request, pk: str) -> Response:
+        """Train the first version on the rows on record, or bring one; asked twice it is the same job."""
+        pipeline = self.get_object_for("commission")
+        self.expected_version(request, pipeline)
+        asked = shapes.CommissionSerializer(data=request.data, context=self.get_serializer_context())
+        asked.is_valid(raise_exception=True)
+        return started(commissioning.commission_start(actor=request.user, pipeline=pipeline, **asked.validated_data))
 
     def lineage_of(self, obj: Any) -> dict[str, Any]:
         strip = pipeline_reads.stage_strip(obj)

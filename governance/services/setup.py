@@ -84,13 +84,15 @@ def _check_contract(values: Mapping[str, Any]) -> None:
             wrong["target"] = _("This recipe learns without labels: leave it empty.")
         if recipe.labelled and not values.get("unit"):
             wrong["unit"] = _("The unit of the value, as a UCUM code such as mg/m3.")
-    limit = values.get("error_limit")
-    if limit is not None and not 0 < limit < 1e12:
-        wrong["error_limit"] = _("A number above 0, in the unit of the output.")
     if values.get("registry_name") and not _REGISTRY.fullmatch(values["registry_name"]):
         wrong["registry_name"] = _("Letters, digits, space, dot, dash and underscore.")
     if wrong:
         raise InvalidInput(wrong)
+
+
+def _check_error_limit(limit: float | None) -> None:
+    if limit is not None and not 0 < limit < 1e12:
+        raise InvalidInput({"error_limit": _("A number above 0, in the unit of the output.")})
 
 
 def _recipe_inputs(recipe: recipes.Recipe) -> str:
@@ -103,6 +105,7 @@ def model_create(*, actor: Any, **data: Any) -> Model:
     """A model with its contract. Without ``registry_name`` it is known in the registry as ``phasegate-<code>``."""
     data["registry_name"] = data.get("registry_name") or f"phasegate-{data.get('code', '')}"
     _check_contract(data)
+    _check_error_limit(data.get("error_limit"))
     return entity_create(actor=actor, model=Model, data=data)
 
 
@@ -123,7 +126,9 @@ def model_update(*, actor: Any, model: Model, data: dict[str, Any], expected_ver
                 moved, _("Fixed: a pipeline or a version rests on it. Set up another model for another contract.")
             )
         )
-    _check_contract({name: getattr(model, name) for name in (*CONTRACT, "error_limit")} | data)
+    if moved:
+        _check_contract({name: getattr(model, name) for name in CONTRACT} | data)
+    _check_error_limit(data.get("error_limit"))
     values = {name: value for name, value in data.items() if name != "use_case"}
     return entity_update(actor=actor, obj=model, data=values, expected_version=expected_version)
 

@@ -17,7 +17,7 @@ from governance.models import Incident, Retraining
 from governance.selectors import incidents as reads
 from governance.services import incidents as services
 from governance.tables import IncidentTable
-from governance.views.live import answer, fragment, json_answer, link, plant_fact
+from governance.views.live import answer, fragment, json_answer
 from portal.core import audit
 from portal.core.access import get_permitted
 from portal.core.pages import ActionPage, DetailPage, ListPage, Page
@@ -147,50 +147,3 @@ class IncidentAcknowledge(ActionPage):
 
     def act(self, obj: Any) -> None:
         services.incident_acknowledge(actor=self.request.user, incident=obj)
-
-
-class RetrainingPage(DetailPage):
-    """One turn of the loop: its steps in wall time, and the comparison it was decided on."""
-
-    model = Retraining
-    template = "governance/retraining.html"
-
-    def get_queryset(self) -> Any:
-        return Retraining.objects.select_related(
-            "pipeline__model",
-            "pipeline__adoption__site",
-            "incident",
-            "alert",
-            "incumbent__model",
-            "incumbent__signed_by",
-            "challenger__model",
-            "challenger__signed_by",
-        )
-
-    def breadcrumbs(self) -> list[tuple[str, str]]:
-        return [(_("Incidents"), reverse("governance:incidents")), (_("Retraining"), "")]
-
-    def facts(self, obj: Any) -> list[tuple[str, Any]]:
-        took = (obj.finished_at - obj.started_at).total_seconds() if obj.finished_at and obj.started_at else None
-        return [
-            (_("Pipeline"), link(obj.pipeline)),
-            (_("Incident"), link(obj.incident)),
-            (_("Labelled rows"), f"{obj.train_rows:,}"),
-            (_("From"), plant_fact(obj.train_from)),
-            (_("To"), plant_fact(obj.train_to)),
-            (_("Took (wall time)"), duration(took) if took is not None else ""),
-            (_("Incumbent"), link(obj.incumbent)),
-            (_("Challenger"), link(obj.challenger)),
-        ]
-
-    def more(self, obj: Any) -> dict[str, Any]:
-        unit = obj.pipeline.model.unit
-        return {
-            "title": _("Retraining of %(model)s") % {"model": obj.pipeline.model},
-            "subtitle": obj.pipeline.name,
-            "state": {"state": obj.state, "label": obj.get_state_display()},
-            "steps": reads.step_rows(obj),
-            "comparison": reads.side_by_side(obj, unit),
-            "versions": obj,
-            "refusal": obj.challenger.refusal if obj.challenger else "",
-        }

@@ -17,14 +17,17 @@ from governance.forms import StandingApprovalForm, WithdrawForm
 from governance.models import Batch, Model, ModelVersion, Pipeline
 from governance.recipes import RECIPES
 from governance.selectors import models as reads
+from governance.selectors import setup as setup_reads
 from governance.services import versions as services
+from governance.services.commissioning import commissioned
 from governance.tables import ModelTable, VersionTable
 from governance.views.live import link, plant_fact, wall_fact
 from portal.core import signing
-from portal.core.access import get_permitted
+from portal.core.access import get_permitted, who_may
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError
 from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage, Page
+from usecases.models import Adoption, UseCase
 
 
 class ModelList(ListPage):
@@ -32,7 +35,14 @@ class ModelList(ListPage):
     model = Model
     table_class = ModelTable
     filterset_class = ModelFilter
-    empty = _l("No model is registered yet. It comes with the use case that needs one.")
+    create_url_name = "governance:model-create"
+    create_label = _l("Set up a model")
+    empty = _l(
+        "No model is set up yet. It says which channels are read and what is predicted; a pipeline and a first version follow."
+    )
+
+    def create_url(self) -> str | None:
+        return super().create_url() if UseCase.objects.permitted(self.request.user, "change").exists() else None
 
     def rows(self) -> Any:
         rows = reads.models_for(self.request.user)
@@ -65,6 +75,37 @@ class ModelPage(DetailPage):
         ]
 
     def actions(self, obj: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        if self.may(obj, "change"):
+            found.append({"label": _("Change"), "url": reverse("governance:model-edit", args=[obj.pk]), "icon": "edit"})
+        return [*found, *self.rehearsals(obj), *self.approvals(obj)]
+
+    def rehearsals(self, obj: Any) -> list[dict[str, Any]]:
+        """A retraining by hand for each commissioned pipeline of a model that learns from labels."""
+        ready = [p for p in self.pipelines(obj) if (p.policy_state or {}).get("policy")]
+        if not ready:
+            return []
+        mine = set(
+            Pipeline.objects.permitted(self.request.user, "retrain").filter(model=obj).values_list("pk", flat=True)
+        )
+        refused = _("You may look at this but not retrain it. %(who)s may: ask one of them.") % {
+            "who": _(" or ").join(who_may(Pipeline, "retrain"))
+        }
+        found = []
+        for pipeline in ready:
+            label = _("Retrain now") if len(ready) == 1 else _("Retrain at %(site)s") % {"site": pipeline.adoption.site}
+            url = reverse("governance:pipeline-retrain", args=[pipeline.pk])
+            may = pipeline.pk in mine
+            found.append({"label": label, "icon": "retraining"} | ({"url": url} if may else {"refused": refused}))
+        return found
+
+    def pipelines(self, obj: Any) -> list[Any]:
+        """Read once for the actions and the page."""
+        if not hasattr(self, "_pipelines"):
+            self._pipelines = setup_reads.pipelines_of(self.request.user, obj)
+        return self._pipelines
+
+    def approvals(self, obj: Any) -> list[dict[str, Any]]:
         verdict = signing.may_sign(user=self.request.user, kind="model_version")
         standing = obj.standing_approval_by_id is not None
         label = _("Renew the standing approval") if standing else _("Grant a standing approval")
@@ -79,11 +120,7 @@ class ModelPage(DetailPage):
 
     def more(self, obj: Any) -> dict[str, Any]:
         versions = list(obj.versions.order_by("-number"))
-        pipelines = list(
-            Pipeline.objects.permitted(self.request.user)
-            .filter(model=obj)
-            .select_related("adoption__site", "adoption__use_case")
-        )
+        pipelines = self.pipelines(obj)
         runs: dict[str, list[str]] = defaultdict(list)
         for pipeline in pipelines:
             champions = (pipeline.policy_state or {}).get("champions") or []
@@ -106,11 +143,14 @@ class ModelPage(DetailPage):
             "pipelines": [
                 {
                     "pipeline": p,
-                    "commissioned": bool((p.policy_state or {}).get("policy") or (p.policy_state or {}).get("watch")),
+                    "commissioned": commissioned(p),
+                    "slos": p.slo_count,
                 }
                 for p in pipelines
             ],
             "approval_holds": holds,
+            "steps": setup_reads.setup_steps(self.request.user, obj, versions, pipelines),
+            "pipeline_url": reverse("governance:pipeline-create", args=[obj.pk]),
         }
 
 
@@ -148,12 +188,28 @@ class VersionPage(DetailPage):
             action: dict[str, Any] = {"label": _("Sign"), "icon": "sign", "primary": True}
             url = reverse("governance:version-sign", args=[obj.pk])
             found.append(action | ({"url": url, "method": "post"} if verdict.allowed else {"refused": verdict.reason}))
+        if obj.state == VersionState.APPROVED:
+            found += self.releases(obj)
         if obj.state not in {VersionState.REFUSED, VersionState.WITHDRAWN}:
             action = {"label": _("Withdraw"), "danger": True, "icon": "stop"}
             url = reverse("governance:version-withdraw", args=[obj.pk])
             found.append(action | ({"url": url} if verdict.allowed else {"refused": verdict.reason}))
         url = reverse("governance:version-file", args=[obj.pk])
         return [*found, {"label": _("Download ONNX"), "url": url, "icon": "download"}]
+
+    def releases(self, obj: Any) -> list[dict[str, Any]]:
+        """The way to the gateways of each adoption at which the person may operate."""
+        adoptions = (
+            Adoption.objects.permitted(self.request.user, "operate").filter(pipelines__model=obj.model_id).distinct()
+        )
+        rows = list(adoptions.select_related("site")[:5])
+        found = []
+        for adoption in rows:
+            label = _("Roll out") if len(rows) == 1 else _("Roll out at %(site)s") % {"site": adoption.site}
+            url = setup_reads.release_url(obj, adoption)
+            if url:
+                found.append({"label": label, "url": url, "icon": "rollout", "primary": True})
+        return found
 
     def more(self, obj: Any) -> dict[str, Any]:
         return {

@@ -17,7 +17,7 @@ from governance.selectors import pipelines as reads
 from governance.selectors import trust
 from governance.tables import BatchTable, CheckResultTable, CheckTable, PipelineTable
 from governance.views.live import json_answer, link, plant_fact, wall_fact
-from portal.core.access import get_permitted
+from portal.core.access import get_permitted, who_may
 from portal.core.pages import DetailPage, ListPage, Page, UpdatePage
 from portal.core.records import entity_update
 from portal.core.templatetags.phasegate import duration
@@ -31,7 +31,7 @@ class PipelineList(ListPage):
     model = Pipeline
     table_class = PipelineTable
     filterset_class = PipelinePageFilter
-    empty = _l("No pipeline yet. One is set up with the adoption of a use case at a site.")
+    empty = _l("No pipeline yet. It is set up from the page of the model that its rows feed.")
 
     def rows(self) -> Any:
         rows = trust.pipelines_for(self.request.user)
@@ -64,6 +64,27 @@ class PipelinePage(DetailPage):
             (_("to (plant time)"), str(obj.reference.get("to", ""))[:10]),
             (_("Limits set on"), _rows(obj.reference.get("out_of_fold_rows"))),
         ]
+
+    def actions(self, obj: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        if self.may(obj, "change"):
+            found.append(
+                {"label": _("Change"), "url": reverse("governance:pipeline-edit", args=[obj.pk]), "icon": "edit"}
+            )
+        if not obj.reference.get("from"):
+            url = reverse("governance:pipeline-commission", args=[obj.pk])
+            found.append(self.operated(obj, "commission", _("Commission"), url, "play") | {"primary": True})
+        elif obj.model.target:
+            url = reverse("governance:pipeline-retrain", args=[obj.pk])
+            found.append(self.operated(obj, "retrain", _("Retrain now"), url, "retraining"))
+        return found
+
+    def operated(self, obj: Any, verb: str, label: str, url: str, icon: str) -> dict[str, Any]:
+        """An action that whoever may not is told who may."""
+        if self.may(obj, verb):
+            return {"label": label, "url": url, "icon": icon}
+        who = _(" or ").join(who_may(Pipeline, verb))
+        return {"label": label, "icon": icon, "refused": _("%(who)s may: ask one of them.") % {"who": who}}
 
     def more(self, obj: Any) -> dict[str, Any]:
         strip = reads.stage_strip(obj)

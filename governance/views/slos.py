@@ -133,6 +133,8 @@ class SloCreate(CreatePage):
     def get_form(self, obj: Any, data: Any = None, files: Any = None) -> Any:
         form = super().get_form(obj, data, files)
         form.fields["adoption"].queryset = Adoption.objects.permitted(self.request.user, "operate")
+        if data is None and "adoption" in self.request.GET:
+            form.initial["adoption"] = self.request.GET["adoption"]
         return form
 
     def save(self, obj: Any, form: Any) -> str:

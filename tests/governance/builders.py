@@ -62,6 +62,9 @@ class Hands:
     def live_version(self, **_: Any) -> Any:
         return self.scene.live[-1]
 
+    def start_url(self, *, version: Any, adoption: Any) -> str:
+        return f"/rollouts/new/?version={version.pk}&adoption={adoption.pk}"
+
 
 @dataclass
 class Scene:

@@ -57,7 +57,7 @@ def test_lists_stay_within_their_queries(
 ) -> None:
     client = as_user(plant.data_scientist)
     client.get(reverse(f"governance:{name}"))
-    with django_assert_max_num_queries(14 if name == "trust" else 12):
+    with django_assert_max_num_queries(12):
         response = client.get(reverse(f"governance:{name}"))
     assert response.status_code == 200
     partial = client.get(reverse(f"governance:{name}"), HTTP_HX_REQUEST="true")
@@ -86,7 +86,7 @@ def test_details_stay_within_their_queries(plant: Any, as_user: Any, django_asse
     client = as_user(plant.ot_engineer)
     for name, url in detail_urls(plant).items():
         client.get(url)
-        with django_assert_max_num_queries(13 if name == "batch" else 12):
+        with django_assert_max_num_queries(12):
             assert client.get(url).status_code == 200, name
 
 
