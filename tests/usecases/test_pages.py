@@ -89,7 +89,7 @@ def test_pages_need_few_queries(world, as_user, name, django_assert_max_num_quer
     client = as_user(world.plant_manager)
     address = pages(world)[name]
     client.get(address)
-    with django_assert_max_num_queries(32):
+    with django_assert_max_num_queries(14):
         client.get(address)
 
 
