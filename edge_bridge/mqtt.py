@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -78,6 +79,7 @@ class Bridge:
         self._published: dict[UUID, int] = {}
         self._client = make_client(broker, f"phasegate-bridge-{uuid7().hex[-12:]}", manual_ack=True)
         self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
         self._client.reconnect_delay_set(1, 30)
@@ -92,6 +94,10 @@ class Bridge:
         self._published.clear()
         self.connected.set()
         log.info("bridge.connected", host=self.broker.host)
+
+    def _on_connect_fail(self, client: Any, data: Any) -> None:
+        # Called while the error is being handled; the client tries again by itself.
+        log.warning("bridge.unreachable", host=self.broker.host, port=self.broker.port, error=str(sys.exc_info()[1]))
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         self.connected.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,13 @@ class MqttTransport:
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=identity.gateway, protocol=paho.MQTTv5)
         client.username_pw_set(identity.gateway, identity.secret)
         if identity.mqtt.tls:
-            client.tls_set_context(ssl.create_default_context(cafile=str(identity.ca) if identity.ca else None))
+            try:
+                context = ssl.create_default_context(cafile=str(identity.ca) if identity.ca else None)
+            except OSError as error:
+                raise Failed(
+                    "ca_unreadable", f"{identity.ca} cannot be used as a certificate authority: {error}"
+                ) from error
+            client.tls_set_context(context)
         client.max_inflight_messages_set(wire.MAX_BATCH_ENVELOPES)
         client.max_queued_messages_set(4 * wire.MAX_BATCH_ENVELOPES)
         client.reconnect_delay_set(1, 60)
@@ -127,8 +134,14 @@ class MqttTransport:
             self._changed.notify_all()
 
     def _on_connect_fail(self, client: paho.Client, data: Any) -> None:
+        # Called while the error is being handled: a certificate that is not trusted is another matter than a broker that is away.
+        error = sys.exc_info()[1]
         with self._changed:
             self._refusal = "the broker cannot be reached"
+            if isinstance(error, ssl.SSLError):
+                self._refusal = (
+                    f"no secure connection to the broker: {getattr(error, 'verify_message', '') or error.reason}"
+                )
             self._changed.notify_all()
 
     def _on_message(self, client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:

@@ -68,6 +68,7 @@ class AgentProcess:
     portal: str
     claim_code: str = "CLAIM-1"
     process: subprocess.Popen[bytes] | None = None
+    ca: Path | None = None
 
     def start(self) -> AgentProcess:
         log = (self.state_dir.parent / "agent.log").open("ab")
@@ -75,6 +76,7 @@ class AgentProcess:
             [
                 *(sys.executable, "-m", "edge_bridge.agent", "run", "--state-dir", str(self.state_dir)),
                 *("--portal", self.portal, "--claim-code", self.claim_code),
+                *(("--ca", str(self.ca)) if self.ca else ()),
             ],
             cwd=ROOT,
             stderr=log,
