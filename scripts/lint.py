@@ -15,6 +15,16 @@ STEPS: tuple[tuple[str, list[str]], ...] = (
     ("templates", [str(BIN / "djlint"), "templates", "--lint", "--quiet"]),
     ("migrations", [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"]),
     ("system checks", [sys.executable, "manage.py", "check", "--fail-level", "WARNING"]),
+    (
+        "compose",
+        [
+            str(BIN / "check-jsonschema"),
+            "--builtin-schema",
+            "vendor.compose-spec",
+            "docker-compose.yml",
+            "deploy/compose.mqtt.yml",
+        ],
+    ),
     ("mypy", [str(BIN / "mypy"), "."]),
 )
 
