@@ -54,7 +54,7 @@ def away(cast: Any) -> Any:
 @pytest.fixture
 def world(cast: Any, plant: SimpleNamespace) -> World:
     made = World(cast.home, cast.ours, cast.ot_engineer)
-    made._rows["usecases.Adoption"] = plant.adoption
+    made.rows["usecases.Adoption"] = plant.adoption
     return made
 
 
