@@ -49,7 +49,9 @@ def retrain(job_id: str) -> None:
         if running is None:
             _tell_cancelled(job_id)
             return
-        retraining = retraining_run(retraining_id=running.job.args[0], progress=running.step)
+        retraining = retraining_run(
+            retraining_id=running.job.args[0], progress=running.step, tries_again=running.tries_again
+        )
         jobs.job_set_result(
             running.job,
             {"retraining": str(retraining.pk), "state": retraining.state, "url": retraining.get_absolute_url()},

@@ -24,7 +24,7 @@ from governance.services import incidents, loop, versions
 from portal.core import audit
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput
-from portal.core.jobs import JobCancelled, job_start
+from portal.core.jobs import JobCancelled, is_outage, job_start
 from portal.core.models import Job
 from portal.core.records import change_state
 from usecases.services.gates import gates_remeasure
@@ -161,10 +161,13 @@ def retraining_cancelled(*, retraining_id: UUID | str) -> None:
         _abandon(retraining, "Somebody cancelled the work")
 
 
-def retraining_run(*, retraining_id: UUID | str, progress: Progress = lambda text, share: None) -> Retraining:
+def retraining_run(
+    *, retraining_id: UUID | str, progress: Progress = lambda text, share: None, tries_again: bool = False
+) -> Retraining:
     """Carry a due retraining through to its verdict and, when it won, into the hands of the release backend.
 
     A run that died in the middle starts again from the top: training is deterministic, registering is keyed, the verdict is given once.
+    ``tries_again``: whoever runs it comes back after an outage of the model registry, so it is not given up for one.
     """
     retraining = Retraining.objects.select_related(
         "pipeline__model", "pipeline__adoption__site", "incident", "incumbent"
@@ -174,13 +177,16 @@ def retraining_run(*, retraining_id: UUID | str, progress: Progress = lambda tex
         return retraining
     if retraining.state != RetrainingState.QUEUED:
         change_state(retraining, old=(retraining.state,), new=RetrainingState.QUEUED, steps=[])
-    change_state(retraining, old=RetrainingState.QUEUED, new=RetrainingState.TRAINING, started_at=wall_now())
+    change_state(retraining, old=RetrainingState.QUEUED, new=RetrainingState.TRAINING, started_at=wall_now(), error="")
     try:
         _train_and_judge(retraining, progress)
     except JobCancelled:
         _abandon(retraining, "Somebody cancelled the work")
         raise
     except (DomainError, ValueError, ArithmeticError) as error:
+        if tries_again and is_outage(error):
+            Retraining.objects.filter(pk=retraining.pk).update(error=str(error)[:300])
+            raise
         _abandon(retraining, getattr(error, "message", str(error)))
         raise
     return retraining

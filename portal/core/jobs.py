@@ -23,6 +23,8 @@ from portal.core.notifications import notify
 
 log = structlog.get_logger(__name__)
 STALE_AFTER = timedelta(seconds=120)
+#: So often work is tried that meets a server which is away for the moment; the sweeper sends it again every half minute.
+OUTAGE_ATTEMPTS = 10
 
 
 class JobCancelled(Exception):
@@ -86,9 +88,19 @@ def _held(job: Job) -> Any:
     return Job.objects.filter(pk=job.pk, state=JobState.RUNNING, attempts=job.attempts)
 
 
+def is_outage(error: BaseException) -> bool:
+    """A refusal that will pass by itself: ``DomainError`` with ``temporary`` in its extra data."""
+    return isinstance(error, DomainError) and bool(error.extra.get("temporary"))
+
+
 class Running:
     def __init__(self, job: Job) -> None:
         self.job = job
+
+    @property
+    def tries_again(self) -> bool:
+        """Whether work that meets an outage now is sent again later."""
+        return self.job.attempts < OUTAGE_ATTEMPTS
 
     def step(self, text: str, progress: float | None = None) -> None:
         """Say what is being done; raises ``JobCancelled`` when somebody cancelled meanwhile."""
@@ -117,6 +129,9 @@ def running(job_id: str | UUID) -> Iterator[Running | None]:
         log.info("job.cancelled", job=str(job_id))
         return
     except (DomainError, SoftTimeLimitExceeded) as error:
+        if is_outage(error) and job.attempts < OUTAGE_ATTEMPTS:
+            _wait(job, str(error))
+            return
         code = getattr(error, "code", "time_limit")
         message = getattr(error, "message", "The work took longer than its time limit.")
         _finish(job, JobState.FAILED, error={"code": code, "message": message})
@@ -133,6 +148,12 @@ def running(job_id: str | UUID) -> Iterator[Running | None]:
         )
         raise
     _finish(job, JobState.SUCCEEDED)
+
+
+def _wait(job: Job, why: str) -> None:
+    """Back into the queue: the sweeper sends it again."""
+    log.warning("job.waits", job=str(job.pk), attempt=job.attempts, why=why)
+    _held(job).update(state=JobState.QUEUED, step=f"Tried again soon. {why}"[:200], version=F("version") + 1)
 
 
 def _finish(job: Job, state: str, error: dict[str, Any] | None = None) -> None:
