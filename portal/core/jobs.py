@@ -77,6 +77,9 @@ def _enqueue(job: Job) -> None:
 
 def _send(task: str, job_id: str) -> None:
     # A broker that is away must not undo the committed job: the sweeper sends it again.
+    if task not in current_app.tasks:
+        # Only a worker imports the tasks by itself; a web process does so when it first has something to send.
+        current_app.loader.import_default_modules()
     try:
         current_app.tasks[task].apply_async(args=[job_id], retry=False)
     except (OSError, OperationalError) as error:

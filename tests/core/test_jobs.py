@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from celery import shared_task
+from celery import current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
@@ -147,3 +147,16 @@ def test_a_stranger_does_not_see_it(cast, api, as_user):
     assert as_user(cast.ot_engineer).get(f"/jobs/{job.pk}/").status_code == 200
     note(str(job.pk))
     assert as_user(cast.ot_engineer).get(f"/jobs/{job.pk}/")["X-Poll-Stop"] == "1"
+
+
+def test_a_web_process_finds_the_tasks_when_it_first_sends_one(cast, monkeypatch, django_capture_on_commit_callbacks):
+    kept = current_app.tasks.pop("tests.note")
+
+    def import_modules():
+        current_app.tasks.register(kept)
+
+    monkeypatch.setattr(current_app.loader, "import_default_modules", import_modules)
+    with django_capture_on_commit_callbacks(execute=True):
+        job = start(cast)
+    job.refresh_from_db()
+    assert job.state == "succeeded"

@@ -95,9 +95,17 @@ class Scene:
         return 60 + 0.8 * at - 0.05 * (ap - 1013) + (12 + 0.5 * (at - 15) if decayed else 0)
 
     def ingest(
-        self, rows: int, *, decayed: bool = False, knows: bool = False, predict: bool = True, broken: bool = False
+        self,
+        rows: int,
+        *,
+        decayed: bool = False,
+        knows: bool = False,
+        predict: bool = True,
+        broken: bool = False,
+        noise: float = 0.6,
     ) -> None:
-        """Take ``rows`` rows in and process them. ``decayed``: the plant has changed; ``knows``: so has the model; ``broken``: AT out of range."""
+        """Take ``rows`` rows in and process them. ``decayed``: the plant has changed; ``knows``: so has the model; ``broken``: AT out of range;
+        ``noise``: standard deviation of the model's error."""
         for first in range(0, rows, CHUNK):
             n = min(CHUNK, rows - first)
             numbers = np.arange(self.row, self.row + n)
@@ -117,7 +125,7 @@ class Scene:
             ]
             if predict and self.live:
                 newest = self.live[-1]
-                value = self.truth(inputs, decayed=knows) + self.random.normal(0, 0.6, n)
+                value = self.truth(inputs, decayed=knows) + self.random.normal(0, noise, n)
                 block = RowBlock.of(
                     **common,
                     columns={"prediction": value},
