@@ -180,7 +180,7 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = env_str("PHASEGATE_STATIC_ROOT", str(HOME_DIR / "static"))
-WHITENOISE_USE_FINDERS = DEMO or DEBUG or TESTING
+WHITENOISE_USE_FINDERS = DEBUG or TESTING
 WHITENOISE_AUTOREFRESH = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -37,7 +38,10 @@ def up(paths: Paths, *, port: int, mlflow_server: bool) -> int:
         say(
             "first start: the plants' history is played through the same code that runs live; this takes about two minutes"
         )
+    assets = _assets(paths, port)
     _run_here(paths, port, "seed")
+    if assets is not None and assets.wait():
+        raise DemoError(f"styles and scripts could not be prepared; the reason is in {paths.logs / 'assets.log'}.")
     known = json.loads(paths.sign_ins.read_text())
     text = supervise.configuration(
         paths,
@@ -77,6 +81,49 @@ def seed(paths: Paths, *, port: int) -> int:
     from portal.demo.seed.story import build
 
     build(paths, say)
+    return 0
+
+
+def _assets(paths: Paths, port: int) -> subprocess.Popen[bytes] | None:
+    """Collects and compresses styles, scripts and fonts beside the seeding; None if those of the last start still hold."""
+    marks = [
+        f"{file.relative_to(supervise.ROOT)} {state.st_size} {state.st_mtime_ns}"
+        for file in sorted((supervise.ROOT / "static").rglob("*"))
+        if file.is_file() and (state := file.stat())
+    ]
+    mark = hashlib.sha256(
+        "\n".join([*marks, sys.prefix, (supervise.ROOT / "requirements.txt").read_text()]).encode()
+    ).hexdigest()
+    stamp = paths.home / "static" / "made-from.sha256"
+    if stamp.exists() and stamp.read_text() == mark:
+        return None
+    shutil.rmtree(stamp.parent, ignore_errors=True)
+    command = [
+        sys.executable,
+        "-m",
+        "portal.demo",
+        "assets",
+        "--home",
+        str(paths.home),
+        "--port",
+        str(port),
+        "--mark",
+        mark,
+    ]
+    with (paths.logs / "assets.log").open("wb") as log:
+        return subprocess.Popen(command, cwd=supervise.ROOT, stdout=log, stderr=subprocess.STDOUT)
+
+
+def assets(paths: Paths, *, port: int, mark: str) -> int:
+    """The work of ``_assets`` in its own process; the mark is written last."""
+    os.environ.update(environment(paths, port=port))
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("collectstatic", interactive=False, verbosity=0)
+    (paths.home / "static" / "made-from.sha256").write_text(mark)
     return 0
 
 
