@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -15,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.plant import Demo, command_line, run, wait_for
+from tests.browser.plant import ROOT, Demo, clean_environment, command, command_line, run, wait_for
+from tests.conftest import skip_or_fail
 
 pytestmark = [
     pytest.mark.browser,
@@ -73,6 +78,30 @@ def test_a_port_out_of_range_and_a_home_that_is_a_file_are_said(tmp_path: Path) 
     assert done.returncode == 1
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    """On a real file system of 60 MB, in a mount namespace of its own."""
+    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        skip_or_fail("mount namespaces are not available (util-linux, unshare)")
+    small = tmp_path / "small"
+    small.mkdir()
+    start = shlex.join(command("up", "--home", str(small), "--port", "18998"))
+    script = f"mount -t tmpfs -o size=60m tmpfs {shlex.quote(str(small))} && {start}; code=$?; ls {small}; exit $code"
+    done = subprocess.run(
+        [*alone, "sh", "-c", script],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"Phasegate cannot start: \d+ MB are free in .* and \d+ MB are needed", done.stderr)
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.stdout.strip() == "", "something was left on the full disk"
 
 
 def test_reset_leaves_a_foreign_folder_alone(tmp_path: Path) -> None:
