@@ -253,7 +253,10 @@ class CheckResult(Entity):
     class Meta:
         ordering = ["-created_at", "id"]
         constraints = [models.UniqueConstraint(fields=["stage_check", "batch"], name="check_result_once")]
-        indexes = [models.Index(fields=["state", "-created_at"])]
+        indexes = [
+            models.Index(fields=["state", "-created_at"]),
+            models.Index(fields=["stage_check", "-plant_at", "-created_at"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.stage_check}: {self.state}"
