@@ -36,6 +36,11 @@ def configure(*, json: bool, level: str) -> None:
                 "httpx": {"level": "WARNING"},
                 "alembic": {"level": "WARNING"},
                 "mlflow": {"level": "WARNING"},
+                # Several short tasks a second: that each was sent and taken says nothing.
+                "celery.beat": {"level": "WARNING"},
+                "celery.worker.strategy": {"level": "WARNING"},
+                "celery.worker.request": {"level": "WARNING"},
+                "celery.app.trace": {"level": "WARNING"},
             },
         }
     )
