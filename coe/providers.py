@@ -11,8 +11,8 @@ from coe import selectors
 from coe.choices import ActionState, RetrospectiveState
 from coe.models import Action, Retrospective, RoiReview
 from coe.periods import month_of, plus_months, quarter_name, quarter_of
-from coe.services.retrospectives import first_data_of
-from coe.services.reviews import first_quarter_of
+from coe.services.retrospectives import months_due
+from coe.services.reviews import first_quarter_of, measurable
 from devices.plant_time import plant_now
 from usecases.choices import Comparator
 from usecases.evidence import CriterionSpec, Measurement, Subject, register
@@ -45,11 +45,11 @@ def retrospective_held(subject: Subject) -> Measurement:
         return Measurement.not_applicable(_NO_SITE)
     now = plant_now(site, fresh=True)
     this = month_of(now)
-    last = plus_months(this, -1)
-    first = first_data_of(site)
-    if first is None:
-        return Measurement.missing("No data has reached the portal from this site.", reverse("coe:retrospectives"))
-    if month_of(first) >= this:
+    months = months_due(site, until=plus_months(this, 1))
+    if not months:
+        return Measurement.missing("No model has been live at this site yet.", reverse("coe:retrospectives"))
+    last = max((month for month in months if month < this), default=None)
+    if last is None:
         return Measurement.not_yet_due(
             f"The site is in its first month; its first retrospective is due after {plus_months(this, 1):%d %b %Y} (plant time)."
         )
@@ -81,6 +81,8 @@ def roi_review_held(subject: Subject) -> Measurement:
             f"{plus_months(this, 3):%d %b %Y} (plant time)."
         )
     found = RoiReview.objects.filter(adoption=adoption, quarter=last).first()
+    if found is None and not measurable(adoption):
+        return Measurement.missing("No outcome of the use case has a frozen baseline: nothing can be judged.", link)
     if found is None:
         return Measurement.missing(f"The review of {quarter_name(last)} is not computed yet.", link)
     held = found.held_at is not None

@@ -12,7 +12,7 @@ from coe.services.learning import (
 from coe.services.people import appointment_create, appointment_end
 from coe.services.reminders import remind
 from coe.services.retrospectives import (
-    first_data_of,
+    months_due,
     retrospective_announce,
     retrospective_hold,
     retrospective_prepare,
@@ -21,6 +21,7 @@ from coe.services.retrospectives import (
 )
 from coe.services.reviews import (
     first_quarter_of,
+    measurable,
     portfolio_owner,
     roi_move_budget,
     roi_review_announce,
@@ -42,8 +43,9 @@ __all__ = [
     "attempt_record",
     "certificate_revoke",
     "content_sync",
-    "first_data_of",
     "first_quarter_of",
+    "measurable",
+    "months_due",
     "portfolio_owner",
     "remind",
     "retrospective_announce",

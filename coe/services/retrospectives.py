@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date
 from typing import Any
 
 import structlog
 from django.db import IntegrityError, transaction
-from django.db.models import Min
+from django.db.models import DateField
+from django.db.models.functions import TruncMonth
 
 from coe.choices import RetrospectiveState
 from coe.models import Retrospective
 from coe.month import month_summary
-from coe.periods import each, month_of, plus_months
+from coe.periods import each, month_of, plus_months, span
 from devices.models import Site
-from devices.plant_time import plant_now
+from devices.plant_time import plant_clock, plant_now
 from governance.models import Batch, Incident
+from governance.selectors.models import in_service
 from portal.core import audit
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
@@ -27,12 +29,31 @@ log = structlog.get_logger(__name__)
 MAX_TEXT = 20_000
 
 
-def first_data_of(site: Site) -> date | None:
-    """Plant day of the site's oldest batch or incident; None while nothing happened there."""
-    batch = Batch.objects.filter(pipeline__adoption__site=site).aggregate(first=Min("plant_from"))["first"]
-    incident = Incident.objects.filter(adoption__site=site).aggregate(first=Min("began_plant_at"))["first"]
-    known = [moment for moment in (batch, incident) if moment is not None]
-    return min(known).date() if known else None
+def months_due(site: Site, *, until: date) -> list[date]:
+    """First days of the months before ``until`` that people have to meet over: a model was live at the site, or an incident was open.
+
+    Where plant time is nominal a month without any row is a gap in the numbering, not in the plant: it does not count.
+    """
+    service = in_service(site)
+    incidents = list(Incident.objects.filter(adoption__site=site).values_list("detected_plant_at", "resolved_plant_at"))
+    begins = [detected for detected, _resolved in incidents] + ([service.since] if service else [])
+    if not begins:
+        return []
+    clock = plant_clock(site, fresh=True)
+    with_rows = None
+    if clock is not None and clock.nominal:
+        rows = Batch.objects.filter(pipeline__adoption__site=site).annotate(
+            month=TruncMonth("plant_to", output_field=DateField(), tzinfo=UTC)
+        )
+        with_rows = set(rows.order_by().values_list("month", flat=True).distinct())
+    due = []
+    for month in each(month_of(min(begins)), month_of(until), 1):
+        begin, end = span(month, 1)
+        served = service is not None and service.since < end and (service.until is None or service.until >= begin)
+        open_in_it = any(detected < end and (resolved is None or resolved >= begin) for detected, resolved in incidents)
+        if (served or open_in_it) and (with_rows is None or month in with_rows):
+            due.append(month)
+    return due
 
 
 @transaction.atomic
@@ -72,23 +93,17 @@ def retrospective_prepare(*, site: Site, month: date, actor: Any = None) -> Retr
 
 
 def retrospectives_prepare_all(*, site: Site, until: date | None = None, refresh: bool = True) -> int:
-    """Prepare every month that is over, from the site's first data to the month before ``until`` (default: plant time now).
+    """Prepare every month that is due (``months_due``) and over, up to the month before ``until`` (default: plant time now).
 
     Gives the number of months looked at; ``refresh=False`` leaves months alone that have a retrospective already, except the last.
     """
-    first = first_data_of(site)
-    if first is None:
-        return 0
     end = month_of(until or plant_now(site, fresh=True).date())
     last = plus_months(end, -1)
     known = set() if refresh else set(Retrospective.objects.filter(site=site).values_list("month", flat=True))
-    done = 0
-    for month in each(month_of(first), end, 1):
-        if month in known and month != last:
-            continue
+    months = [month for month in months_due(site, until=end) if month not in known or month == last]
+    for month in months:
         retrospective_prepare(site=site, month=month)
-        done += 1
-    return done
+    return len(months)
 
 
 def retrospective_announce(retrospective: Retrospective) -> None:

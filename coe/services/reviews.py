@@ -56,6 +56,13 @@ def first_quarter_of(adoption: Adoption) -> date | None:
     return quarter_of(max(begin, last + timedelta(days=1)) if last else begin)
 
 
+def measurable(adoption: Adoption) -> bool:
+    """Whether a quarter of the adoption can be judged at all: some outcome of its use case has a frozen baseline."""
+    return Outcome.objects.filter(
+        use_case_id=adoption.use_case_id, baseline_frozen_at__isnull=False, baseline_value__isnull=False
+    ).exists()
+
+
 def _verdict(plan: Plan, rows: list[Gained], found: Measured) -> str:
     measured = [row for row in rows if row.measured_at_all]
     if not measured:
@@ -142,9 +149,12 @@ def roi_review_prepare(*, adoption: Adoption, quarter: date, actor: Any = None) 
 
 
 def roi_reviews_prepare_all(*, adoption: Adoption, until: date | None = None, refresh: bool = True) -> int:
-    """Prepare every quarter of an adoption that is over. ``refresh=False`` leaves reviewed quarters alone, except the last."""
+    """Prepare every quarter of an adoption that is over, where something can be measured (``measurable``).
+
+    ``refresh=False`` leaves reviewed quarters alone, except the last.
+    """
     first = first_quarter_of(adoption)
-    if first is None:
+    if first is None or not measurable(adoption):
         return 0
     end = quarter_of(until or plant_now(adoption.site, fresh=True).date())
     last = plus_months(end, -3)

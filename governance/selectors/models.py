@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from governance import artefacts
+from governance.backends import release_backend
 from governance.choices import VersionState
-from governance.models import Model, ModelVersion
+from governance.models import Batch, Model, ModelVersion, Pipeline
 from portal.core.errors import DomainError
 from portal.core.templatetags.phasegate import quantity
 
@@ -149,3 +152,24 @@ def quantisation_rows(version: ModelVersion) -> list[tuple[str, str]]:
         if delta.get("f1_delta") is not None:
             rows.append((_("Change of F1"), f"{delta['f1_delta']:+.4f}"))
     return rows
+
+
+@dataclass(frozen=True)
+class Service:
+    """Plant time of the first prediction at a site, and of the last one; ``until`` None while a version is installed there."""
+
+    since: datetime
+    until: datetime | None
+
+
+def in_service(site: Any) -> Service | None:
+    """Since when models run at a site, of all its adoptions together; None before the first prediction."""
+    predicted = Batch.objects.filter(pipeline__adoption__site=site, model_version__isnull=False).aggregate(
+        first=Min("plant_from"), last=Max("plant_to")
+    )
+    if predicted["first"] is None:
+        return None
+    backend = release_backend()
+    pipelines = Pipeline.objects.filter(adoption__site=site).select_related("adoption", "model").order_by("pk")
+    running = any(backend.live_version(adoption=row.adoption, model=row.model) is not None for row in pipelines)
+    return Service(predicted["first"], None if running else predicted["last"])

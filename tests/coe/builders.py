@@ -121,3 +121,18 @@ def weekly(outcome: Any, site: Any, first: Any, values: list[float], exposure: f
         )
         for week, value in enumerate(values)
     )
+
+
+def install(line: Any, site: Any, version: Any = None) -> Any:
+    """A version of the pipeline's model at work on a gateway of the site."""
+    from edge_bridge.models import Installation
+    from tests.factories import make_device, make_version
+
+    return Installation.objects.create(
+        device=make_device(site, "gateway"),
+        adoption=line.adoption,
+        version_of_model=version or make_version(line.model, number=9),
+        state="active",
+        wanted_at=wall_now(),
+        active_at=wall_now(),
+    )

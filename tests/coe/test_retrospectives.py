@@ -10,11 +10,13 @@ import pytest
 from coe import services
 from coe.models import Retrospective
 from coe.tasks import prepare_months, prepare_reviews
+from devices.models import PlantClock
 from governance.models import Check, CheckResult, DriftReport, Retraining, Slo, SloEvent
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.models import AuditEntry, Notification
-from tests.coe.builders import batch, incident, pipeline, replay
+from tests.coe.builders import batch, incident, install, pipeline, replay
+from tests.factories import make_version
 
 pytestmark = pytest.mark.django_db
 JANUARY = date(2014, 1, 1)
@@ -143,7 +145,9 @@ def test_a_stale_hold_is_refused(cast: Any, plant: Any) -> None:
 
 
 def test_history_is_prepared_month_by_month_and_only_once(cast: Any, plant: Any) -> None:
-    batch(plant, datetime(2013, 10, 9, tzinfo=UTC))
+    batch(plant, datetime(2013, 8, 9, tzinfo=UTC))
+    batch(plant, datetime(2013, 10, 9, tzinfo=UTC), model_version=make_version(plant.model))
+    install(plant, cast.home)
     assert services.retrospectives_prepare_all(site=cast.home) == 4
     assert [r.month for r in Retrospective.objects.order_by("month")] == [
         date(2013, 10, 1),
@@ -156,6 +160,28 @@ def test_history_is_prepared_month_by_month_and_only_once(cast: Any, plant: Any)
     # The last month is looked at again, the others are not.
     assert services.retrospectives_prepare_all(site=cast.home, refresh=False) == 1
     assert services.retrospectives_prepare_all(site=cast.home, until=date(2013, 11, 20)) == 1
+
+
+def test_months_before_the_first_prediction_and_after_the_last_are_not_due(cast: Any, plant: Any) -> None:
+    """Rows alone are nothing to talk about; a version that no longer runs ends it, an incident calls for one all the same."""
+    batch(plant, datetime(2011, 1, 5, tzinfo=UTC))
+    assert services.months_due(site=cast.home, until=date(2014, 2, 3)) == [JANUARY]
+    version = make_version(plant.model)
+    batch(plant, datetime(2013, 5, 30, tzinfo=UTC), hours=72, model_version=version)
+    assert services.months_due(site=cast.home, until=date(2014, 2, 3)) == [date(2013, 5, 1), date(2013, 6, 1), JANUARY]
+    incident(plant, datetime(2013, 9, 29, tzinfo=UTC), detected_after=timedelta(0), recovered_after=timedelta(days=4))
+    due = services.months_due(site=cast.home, until=date(2014, 2, 3))
+    assert due == [date(2013, m, 1) for m in (5, 6, 9, 10)] + [JANUARY]
+    install(plant, cast.home, version)
+    assert len(services.months_due(site=cast.home, until=date(2014, 2, 3))) == 9
+
+
+def test_a_gap_of_nominal_time_is_no_month(cast: Any, plant: Any) -> None:
+    version = make_version(plant.model)
+    batch(plant, datetime(2013, 10, 9, tzinfo=UTC), model_version=version)
+    install(plant, cast.home, version)
+    PlantClock.objects.update(nominal=True)
+    assert services.months_due(site=cast.home, until=date(2014, 2, 3)) == [date(2013, 10, 1), JANUARY]
 
 
 def test_a_site_without_data_has_no_months(cast: Any) -> None:

@@ -15,7 +15,7 @@ from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.models import AuditEntry, Notification
 from tests.coe.builders import appoint, batch, certify, incident, pipeline, replay, weekly
-from tests.factories import make_adoption
+from tests.factories import make_adoption, make_version
 from usecases.evidence import Subject
 from usecases.models import BusinessCase, BusinessLine, Outcome
 from usecases.services import business_case_update
@@ -169,6 +169,14 @@ def test_preparing_again_is_quiet_and_a_running_quarter_is_refused(cast: Any, ad
     assert services.roi_reviews_prepare_all(adoption=adoption, until=date(2013, 1, 1)) == 0
 
 
+def test_quarters_in_which_nothing_can_be_measured_get_no_review(cast: Any, adoption: Any) -> None:
+    assert services.roi_reviews_prepare_all(adoption=adoption) == 0
+    made = outcome(cast, baseline_frozen_at=None)
+    assert services.roi_reviews_prepare_all(adoption=adoption) == 0
+    Outcome.objects.filter(pk=made.pk).update(baseline_frozen_at=wall_now())
+    assert services.roi_reviews_prepare_all(adoption=adoption) == 1
+
+
 def test_a_held_review_stays_as_it_is(cast: Any, adoption: Any) -> None:
     made = outcome(cast)
     review = services.roi_review_prepare(adoption=adoption, quarter=Q1)
@@ -242,7 +250,7 @@ def test_gate_4_reads_roles_with_certificates_of_today(cast: Any, adoption: Any)
 def test_gate_4_reads_the_last_retrospective_or_says_not_yet_due(cast: Any, adoption: Any) -> None:
     assert retrospective_held(subject(cast, adoption)).status == "not_measured"
     line = pipeline(cast.home, cast.ours, adoption=adoption)
-    batch(line, datetime(2014, 4, 2, tzinfo=UTC))
+    batch(line, datetime(2014, 4, 2, tzinfo=UTC), model_version=make_version(line.model))
     early = retrospective_held(subject(cast, adoption))
     assert early.status == "not_yet_due"
     assert "01 May 2014" in early.text
@@ -258,6 +266,9 @@ def test_gate_4_reads_the_last_retrospective_or_says_not_yet_due(cast: Any, adop
 
 def test_gate_4_reads_the_last_review_or_says_not_yet_due(cast: Any, adoption: Any) -> None:
     assert roi_review_held(subject(cast, adoption)).status == "not_measured"
+    assert "frozen baseline" in roi_review_held(subject(cast, adoption)).text
+    outcome(cast)
+    assert "not computed yet" in roi_review_held(subject(cast, adoption)).text
     review = services.roi_review_prepare(adoption=adoption, quarter=Q1)
     assert roi_review_held(subject(cast, adoption)).value is False
     services.roi_review_hold(actor=cast.plant_manager, review=review, note="Go on.")
