@@ -32,15 +32,19 @@ def store(data: bytes) -> str:
     path = path_of(sha256)
     if path.exists():
         return sha256
-    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise DomainError("storage", f"The model file cannot be stored: {error.strerror}.", status=507) from error
     return sha256
 

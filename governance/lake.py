@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 from django.conf import settings
 from django.db import transaction
 
@@ -26,6 +27,7 @@ from governance.rows import RowBlock, pack, unpack
 from portal.core.bulk import bulk_write
 from portal.core.clock import wall_now
 
+log = structlog.get_logger(__name__)
 ROW_KINDS = (StreamKind.TELEMETRY, StreamKind.INFERENCE, StreamKind.LABELS)
 _COLUMNS = (
     "gateway",
@@ -164,7 +166,12 @@ def _arrow(messages: Iterable[InboxMessage]) -> Any:
 
 
 def compact(*, limit: int = 5000) -> int:
-    """Move committed messages into Delta tables. Returns how many messages were moved."""
+    """Move committed messages into Delta tables. Returns how many messages were moved.
+
+    A table that cannot be written now (disk full, storage away) keeps its messages in the inbox for the next turn; the others go on.
+    """
+    from deltalake.exceptions import DeltaError
+
     pending = list(
         InboxMessage.objects.filter(compacted_in=None, kind__in=ROW_KINDS, processed_at__isnull=False)
         .select_related("gateway__site")
@@ -174,7 +181,13 @@ def compact(*, limit: int = 5000) -> int:
     for message in pending:
         source = message.stream.split("/")[0]
         by_table[table_name(message.gateway.site.code, source, message.kind)].append(message)
-    return sum(_compact_table(name, messages) for name, messages in by_table.items())
+    moved = 0
+    for name, messages in by_table.items():
+        try:
+            moved += _compact_table(name, messages)
+        except (OSError, DeltaError) as error:
+            log.warning("lake.not_written", table=name, messages=len(messages), error=str(error)[:300])
+    return moved
 
 
 def _compact_table(name: str, messages: list[InboxMessage]) -> int:
@@ -222,8 +235,11 @@ def health() -> tuple[bool, str]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".probe"
-        probe.write_bytes(b"")
-        probe.unlink()
+        try:
+            # A full disk still takes an empty file.
+            probe.write_bytes(b"\0" * 4096)
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         return False, f"{base}: {error.strerror}"
     return True, base

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from edge_bridge import wire
 from edge_bridge.agent.board import Board, log
 from edge_bridge.agent.clock import Backoff
-from edge_bridge.agent.store import Store, Waiting
+from edge_bridge.agent.store import Store, StoreFull, Waiting
 from edge_bridge.agent.transport import Failed, Transport
 
 IDLE_LOOK = 5.0
@@ -47,7 +47,17 @@ class Sender(threading.Thread):
                 return
 
     def deliver(self, batch: Sequence[Waiting]) -> float:
-        """Send once and settle the answers; returns the seconds to wait before the next attempt."""
+        """Send once and settle the answers; returns the seconds to wait before the next attempt.
+
+        With a full disk the answers cannot be noted: the messages stay and are sent again, and the portal knows them then.
+        """
+        try:
+            return self._exchange(batch)
+        except StoreFull as error:
+            log.warning("the answers to sent messages cannot be noted: %s", error)
+            return self._backoff.next()
+
+    def _exchange(self, batch: Sequence[Waiting]) -> float:
         try:
             answer = self.transport.send([message.data for message in batch])
         except Failed as failure:

@@ -155,18 +155,19 @@ class Store:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield step
                 self._connection.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                self._roll_back()
-                if error.sqlite_errorcode & 0xFF in _NO_ROOM:
-                    raise StoreFull(f"the disk takes no more: {error}") from error
-                raise
-            except BaseException:
-                self._roll_back()
+            except BaseException as error:
+                self._give_up(error)
                 raise
             self.backlog_messages += step.added
             self.backlog_bytes += step.added_bytes
         if step.added:
             self.news.set()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Undo the step; StoreFull where it failed for want of room."""
+        self._roll_back()
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _NO_ROOM:
+            raise StoreFull(f"the disk takes no more: {error}") from error
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -192,7 +193,9 @@ class Store:
         return taken
 
     def settle(self, sent: Sequence[Waiting], acks: Sequence[wire.Ack]) -> tuple[int, list[wire.Ack]]:
-        """Apply the portal's answers; returns how many messages left the backlog, and the refusals among them."""
+        """Apply the portal's answers; returns how many messages left the backlog, and the refusals among them.
+
+        Even forgetting needs room on the disk: StoreFull, with nothing changed."""
         answers = {(ack.stream, ack.sequence): ack for ack in acks}
         gone: list[Waiting] = []
         refusals: list[wire.Ack] = []
@@ -209,8 +212,8 @@ class Store:
                     self._connection.execute("DELETE FROM outbox WHERE id = ?", (message.id,))
                     gone.append(message)
                 self._connection.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
+            except BaseException as error:
+                self._give_up(error)
                 raise
             self.backlog_messages -= len(gone)
             self.backlog_bytes -= sum(len(message.data) for message in gone)
