@@ -119,6 +119,22 @@ def test_regression_reopens_tells_and_signals_once(adopted, facts, cast, signing
     assert gate.state == "passed", "a human signs again"
 
 
+def test_an_adoption_waits_at_phase_1_until_its_use_case_has_passed_gate_1(facts, cast, signing_rule):
+    facts.add("a", 1, 95)
+    services.gates_create(use_case=cast.ours)
+    early = services.adoption_create(actor=cast.coe_lead, use_case=cast.ours, site=cast.home)
+    foreign = services.adoption_create(actor=cast.coe_lead, use_case=cast.theirs, site=cast.away)
+    assert early.phase == 1
+    pass_gate(Gate.objects.get(use_case=cast.ours, number=1), cast)
+    early.refresh_from_db()
+    foreign.refresh_from_db()
+    assert (early.phase, foreign.phase) == (2, 1)
+    moved = AuditEntry.objects.get(action="adoption.phase", object_id=str(early.pk))
+    assert moved.changes == {"phase": [1, 2]}
+    late = services.adoption_create(actor=cast.coe_lead, use_case=cast.ours, site=cast.away)
+    assert late.phase == 2
+
+
 def test_phases_move_in_order(adopted, facts, cast, signing_rule):
     for number in (1, 2, 3, 4):
         facts.add(f"a{number}", number, 95)

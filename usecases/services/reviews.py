@@ -317,13 +317,16 @@ def _advance(gate: Gate, actor: Any) -> None:
         _raise_phase(gate.adoption, reached, actor)
     if use_case.phase < reached:
         _raise_phase(use_case, reached, actor)
+    if gate.number == Phase.ALIGN:
+        for adoption in Adoption.objects.filter(use_case=use_case, phase=Phase.ALIGN).order_by("pk"):
+            _raise_phase(adoption, reached, actor)
     if gate.number == 4 and not use_case.pursue_monetisation:
         _use_case_state(use_case, UseCaseState.FINISHED, actor)
 
 
 def _raise_phase(obj: UseCase | Adoption, phase: int, actor: Any) -> None:
     old = obj.phase
-    versioned_update(obj, phase=phase)
+    versioned_update(obj, where={"phase": old}, phase=phase)
     audit.record(actor=actor, action=f"{obj._meta.model_name}.phase", obj=obj, changes={"phase": [old, phase]})
 
 

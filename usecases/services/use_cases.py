@@ -100,14 +100,20 @@ def _check_devices(site: Any, devices: Any) -> None:
 
 @transaction.atomic
 def adoption_create(*, actor: Any, devices: Any = (), **data: Any) -> Adoption:
-    """Bring a use case to a site, with gates 2 to 4. A wider scope only with a proven smaller one (``proven_by``)."""
+    """Bring a use case to a site, with gates 2 to 4. A wider scope only with a proven smaller one (``proven_by``).
+
+    It begins at phase 2; while its use case has not passed gate 1 it waits at phase 1 (``review_decide`` moves it on).
+    """
     use_case = data["use_case"]
     if use_case.state in {UseCaseState.KILLED, UseCaseState.HELD}:
         raise DomainError("use_case_over", f"This use case is {use_case.get_state_display().lower()}.")
     _check_scope(data)
     _check_devices(data["site"], devices)
     many = {"devices": list(devices)} if devices else None
-    adoption = entity_create(actor=actor, model=Adoption, data={**data, "phase": Phase.ARCHITECT}, many=many)
+    # Locked: a decision on gate 1 at this moment must not leave the new adoption behind.
+    reached = UseCase.objects.select_for_update().values_list("phase", flat=True).get(pk=use_case.pk)
+    phase = min(reached, Phase.ARCHITECT.value)
+    adoption = entity_create(actor=actor, model=Adoption, data={**data, "phase": phase}, many=many)
     gates_create(use_case=use_case, adoption=adoption)
     gates_remeasure(adoption=adoption.pk)
     return adoption

@@ -91,7 +91,7 @@ class AdoptionPage(DetailPage):
         gates = list(Gate.objects.filter(adoption=obj).select_related("use_case").order_by("number"))
         for gate in gates:
             gate.adoption = obj
-        shown = next((g for g in gates if g.number == obj.phase), gates[-1] if gates else None)
+        shown = next((g for g in gates if g.number >= obj.phase), gates[-1] if gates else None)
         rows = selectors.evidence_rows(shown) if shown is not None else []
         kind = obj.site.kind
         return {
