@@ -34,11 +34,11 @@ DRIFT_FIELDS: tuple[tuple[str, Any, Any, str], ...] = (
         _("Distance between the distributions, in standard deviations of the reference."),
         "σ",
     ),
-    ("share", _("Share of inputs that must shift"), _("From above 0 to 1 (all)."), ""),
+    ("share", _("Share of inputs that must shift"), _("From above 0 to 1 (all)."), "0–1"),
 )
 POLICY_FIELDS: tuple[tuple[str, Any, Any, str], ...] = (
     ("window", _("Error window"), _("The error is judged over this many labelled rows."), "rows"),
-    ("stride", _("judged every"), "", "rows"),
+    ("stride", _("Judged every"), "", "rows"),
     (
         "sigmas",
         _("Limit above the usual error"),
@@ -53,13 +53,13 @@ POLICY_FIELDS: tuple[tuple[str, Any, Any, str], ...] = (
         "rows",
     ),
     ("min_gap", _("Rows between two retrainings"), _("At least."), "rows"),
-    ("min_gain", _("Least improvement"), _("Share by which the challenger must be better: 0 means any."), ""),
+    ("min_gain", _("Least improvement"), _("Share by which the challenger must be better: 0 means any."), "0–1"),
     ("evidence", _("Rows until it counts as repaired"), _("The new version must hold its error over these."), "rows"),
 )
 RULE_FIELDS: tuple[tuple[str, Any, Any, str], ...] = (
     ("window", _("Rows looked at"), "", "rows"),
-    ("open_share", _("Alarm when this share is unlike healthy"), _("Above 0, at most 1."), ""),
-    ("close_share", _("Over when no more than this share is"), "", ""),
+    ("open_share", _("Alarm when this share is unlike healthy"), _("Above 0, at most 1."), "0–1"),
+    ("close_share", _("Over when no more than this share is"), "", "0–1"),
 )
 _WHOLE = {"window", "step", "first", "stride", "train_rows", "holdout", "min_gap", "evidence"}
 
@@ -70,6 +70,20 @@ def _number(name: str, label: Any, help_text: Any, unit: str) -> forms.Field:
     return kind(
         label=label, help_text=help_text, widget=forms.NumberInput(attrs=attrs), min_value=0, max_value=1_000_000
     )  # type: ignore[no-any-return]
+
+
+class Part(str):
+    """A heading of a form. ``folded``: shown when asked for, or ``open`` because something in it is to be put right."""
+
+    folded: bool = False
+    open: bool = False
+    note: str = ""
+
+    @classmethod
+    def fold(cls, text: Any, note: Any, *, open: bool) -> Part:
+        part = cls(text)
+        part.folded, part.open, part.note = True, open, str(note)
+        return part
 
 
 class ModelSetupForm(forms.ModelForm):
@@ -275,9 +289,16 @@ class PipelineForm(forms.Form):
         rest = [name for name in self.fields if name not in {*drift, *policy}]
         return [
             ("", [self[name] for name in rest]),
-            (_("When inputs count as drifted"), [self[name] for name in drift]),
-            (_("When it is retrained") if labelled else _("When it is an alarm"), [self[name] for name in policy]),
+            (self._fold(_("When inputs count as drifted"), drift), [self[name] for name in drift]),
+            (
+                self._fold(_("When it is retrained") if labelled else _("When it is an alarm"), policy),
+                [self[name] for name in policy],
+            ),
         ]
+
+    def _fold(self, text: Any, names: list[str]) -> Part:
+        wrong = bool(set(names) & set(self.errors)) if self.is_bound else False
+        return Part.fold(text, _("the defaults serve most plants"), open=wrong or self.pipeline is not None)
 
     def settings(self) -> dict[str, Any]:
         """``drift``, ``retraining`` and ``rule`` as the services take them."""
@@ -346,8 +367,8 @@ class CommissionForm(forms.Form):
     def fieldsets(self) -> list[tuple[Any, list[Any]]]:
         parts: tuple[tuple[Any, tuple[str, ...]], ...] = (
             ("", ("method",)),
-            (_("Trained here"), ("split_at", "until")),
-            (_("Brought"), ("onnx", "registry_version", "trained_until")),
+            (_("What is brought"), ("onnx", "registry_version", "trained_until")),
+            (_("Which rows count"), ("split_at", "until")),
         )
         return [(legend, [self[name] for name in names if name in self.fields]) for legend, names in parts]
 

@@ -16,11 +16,10 @@ from devices.models import Channel, Device, Site
 from governance import backends, recipes
 from governance.choices import StageKind, VersionState
 from governance.models import Batch, Model, ModelVersion, Pipeline
-from governance.services.commissioning import MIN_ROWS, commissioned, job_key
+from governance.services.commissioning import commissioned, job_key
 from portal.core.access import may, who_may
 from portal.core.errors import DomainError
 from portal.core.models import Job
-from portal.core.templatetags.phasegate import quantity
 from usecases.models import Adoption, UseCase
 
 
@@ -58,7 +57,7 @@ def _words(code: str, known: Sequence[Any]) -> str:
     name = f"{code}: {first.name}" if first.name != code else code
     units = " / ".join(dict.fromkeys(c.unit for c in known))
     span = (
-        f", {quantity(first.range_low)} – {quantity(first.range_high)}"
+        f", {first.range_low:g} – {first.range_high:g}"
         if first.range_low is not None and first.range_high is not None
         else ""
     )
@@ -88,11 +87,6 @@ def rows_on_record(pipeline: Pipeline) -> dict[str, int]:
         rows = Batch.objects.filter(pipeline=pipeline, stage__kind=kind).values("gateway").annotate(n=Sum("rows"))
         counted[kind] = max((row["n"] for row in rows.order_by("-n")), default=0)
     return counted
-
-
-def enough_rows(pipeline: Pipeline, counted: dict[str, int]) -> bool:
-    needed = 2 * MIN_ROWS if pipeline.model.target else MIN_ROWS
-    return min(counted[StageKind.WINDOW], counted[StageKind.LABEL] if pipeline.model.target else needed) >= needed
 
 
 def pipelines_of(user: Any, model: Model) -> list[Any]:
@@ -150,7 +144,16 @@ def _contract_words(model: Model) -> str:
     return _("%(n)s inputs; learns what healthy looks like.") % words
 
 
+def one_of(names: Sequence[str]) -> str:
+    """ "A, B or C"."""
+    if len(names) < 2:
+        return "".join(names)
+    return _("%(first)s or %(last)s") % {"first": ", ".join(names[:-1]), "last": names[-1]}
+
+
 def _wiring(user: Any, model: Model, pipelines: Sequence[Any]) -> dict[str, Any]:
+    allowed = not pipelines and adoptions_to_wire(user, model).exists()
+    adopted = bool(pipelines) or allowed or Adoption.objects.filter(use_case=model.use_case_id).exists()
     return _step(
         _("Set up its pipeline"),
         ", ".join(str(p.adoption.site) for p in pipelines)
@@ -158,11 +161,9 @@ def _wiring(user: Any, model: Model, pipelines: Sequence[Any]) -> dict[str, Any]
         done=bool(pipelines),
         url=reverse("governance:pipeline-create", args=[model.pk]),
         action=_("Set up a pipeline"),
-        allowed=not pipelines and adoptions_to_wire(user, model).exists(),
+        allowed=allowed,
         who=(Site, "change"),
-        refused=_(
-            "The use case must be adopted at a site first, and its pipeline is set up by somebody who may change that site: %(who)s."
-        ),
+        refused="" if adopted else _("Adopt the use case at a site first: its pipeline brings the rows of that site."),
     )
 
 
@@ -251,9 +252,7 @@ def _step(
         "state": "done" if done else "later",
         "url": url if allowed and not done else "",
         "action": action,
-        "refused": (refused or _("%(who)s may: ask one of them.")) % {"who": _(" or ").join(who_may(*who))}
-        if who
-        else "",
+        "refused": refused or (_("%(who)s may: ask one of them.") % {"who": one_of(who_may(*who))} if who else ""),
     }
 
 

@@ -59,6 +59,15 @@ def commissioned(pipeline: Pipeline) -> bool:
     return bool(state.get("policy") or state.get("watch"))
 
 
+def rows_needed(pipeline: Pipeline) -> tuple[int, int]:
+    """Usable rows below which nothing begins, and rows with which half of them fill the policy's windows."""
+    recipe = recipes.recipe_of(pipeline.model)
+    if not recipe.labelled:
+        return MIN_ROWS, MIN_ROWS
+    config = RetrainingConfig(**pipeline.reference.get("retraining", {}))
+    return 2 * MIN_ROWS, 2 * max(MIN_ROWS, config.window + config.stride)
+
+
 def pipeline_commission(
     *,
     actor: Any,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -37,9 +37,12 @@ class ModelList(ListPage):
     filterset_class = ModelFilter
     create_url_name = "governance:model-create"
     create_label = _l("Set up a model")
-    empty = _l(
-        "No model is set up yet. It says which channels are read and what is predicted; a pipeline and a first version follow."
-    )
+    empty: ClassVar[dict[str, Any]] = {
+        "title": _l("No model is set up yet"),
+        "text": _l("It says which channels are read and what is predicted. Its pipeline and first version follow."),
+        "icon": "model",
+        "phase": 2,
+    }
 
     def create_url(self) -> str | None:
         return super().create_url() if UseCase.objects.permitted(self.request.user, "change").exists() else None
@@ -89,7 +92,7 @@ class ModelPage(DetailPage):
             Pipeline.objects.permitted(self.request.user, "retrain").filter(model=obj).values_list("pk", flat=True)
         )
         refused = _("You may look at this but not retrain it. %(who)s may: ask one of them.") % {
-            "who": _(" or ").join(who_may(Pipeline, "retrain"))
+            "who": setup_reads.one_of(who_may(Pipeline, "retrain"))
         }
         found = []
         for pipeline in ready:

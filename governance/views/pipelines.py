@@ -15,6 +15,7 @@ from governance.forms import CheckForm
 from governance.models import Batch, Check, CheckResult, Pipeline
 from governance.selectors import pipelines as reads
 from governance.selectors import trust
+from governance.selectors.setup import one_of
 from governance.tables import BatchTable, CheckResultTable, CheckTable, PipelineTable
 from governance.views.live import json_answer, link, plant_fact, wall_fact
 from portal.core.access import get_permitted, who_may
@@ -83,7 +84,7 @@ class PipelinePage(DetailPage):
         """An action that whoever may not is told who may."""
         if self.may(obj, verb):
             return {"label": label, "url": url, "icon": icon}
-        who = _(" or ").join(who_may(Pipeline, verb))
+        who = one_of(who_may(Pipeline, verb))
         return {"label": label, "icon": icon, "refused": _("%(who)s may: ask one of them.") % {"who": who}}
 
     def more(self, obj: Any) -> dict[str, Any]:
@@ -103,6 +104,12 @@ class PipelinePage(DetailPage):
             "live": version,
             "graph": reads.pipeline_graph(obj, strip, version),
             "batches": batches,
+            "next_action": {
+                "label": _("commission the first version"),
+                "url": reverse("governance:pipeline-commission", args=[obj.pk]),
+            }
+            if not obj.reference.get("from") and self.may(obj, "commission")
+            else None,
             "batches_url": f"{reverse('governance:batches')}?pipeline={obj.pk}",
             "drift_url": f"{reverse('governance:drift')}?pipeline={obj.pk}",
         }

@@ -88,7 +88,7 @@ class PipelineCreate(FormPage):
         return PipelineForm(data, model=obj, user=self.request.user, initial=initial)
 
     def more(self, obj: Any) -> dict[str, Any]:
-        return {"subject": obj, "before": "governance/_pipeline_before.html", "version": ""}
+        return {"subject": obj, "before": "governance/_pipeline_before.html", "version": "", "subtitle": obj.name}
 
     def save(self, obj: Any, form: Any) -> str:
         data = {k: form.cleaned_data[k] for k in ("adoption", "source", "name", "expected_period_s", "owner")}
@@ -146,14 +146,19 @@ class PipelineCommission(FormPage):
 
     def more(self, obj: Any) -> dict[str, Any]:
         counted = reads.rows_on_record(obj)
+        least, wanted = commissioning.rows_needed(obj)
         return {
             "subject": obj,
             "before": "governance/_commission_before.html",
             "version": "",
             "rows": counted[StageKind.WINDOW],
             "labels": counted[StageKind.LABEL],
-            "enough": reads.enough_rows(obj, counted),
-            "needed": commissioning.MIN_ROWS * (2 if obj.model.target else 1),
+            "enough": min(counted[StageKind.WINDOW], counted[StageKind.LABEL] if obj.model.target else wanted)
+            >= wanted,
+            "needed": least,
+            "needed_text": f"{wanted:,}",
+            "needed_note": _("for its limits, with the windows chosen") if wanted > least else "",
+            "subtitle": f"{obj.name} · {obj.model}",
             "done": commissioning.commissioned(obj),
             "job": reads.open_job(obj),
         }
@@ -189,6 +194,7 @@ class PipelineRetrain(FormPage):
             "subject": obj,
             "before": "governance/_retrain_before.html",
             "version": "",
+            "subtitle": obj.name,
             "running": retraining.under_way(obj),
             "commissioned": commissioning.commissioned(obj),
             "train_rows": config["train_rows"],

@@ -248,7 +248,7 @@ def test_the_pages_of_a_rehearsal(
 def test_who_may_look_but_not_retrain_is_told_who_may(running: Any, as_user: Any, api: Any) -> None:
     page = as_user(running.executive).get(running.scene.model.get_absolute_url()).content.decode()
     assert reverse("governance:pipeline-retrain", args=[running.scene.pipeline.pk]) not in page
-    assert "OT engineer or Data scientist or Edge Integration Architect may" in page
+    assert "OT engineer, Data scientist or Edge Integration Architect may" in page
     refused = api(running.executive).post(path(running), {"reason": "Because"}, format="json")
     assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed")
     assert api(running.stranger).post(path(running), {"reason": "Because"}, format="json").status_code == 404
