@@ -87,6 +87,8 @@ class Runner:
             with self._readers_lock:
                 watched = [*threads, *self._readers.values()]
             died = next((thread.name for thread in watched if not thread.is_alive()), "")
+            if self._end.is_set():
+                died = ""  # it has seen the end before we have
             if died:
                 log.critical("the thread %s died; the agent ends so that it can be started afresh", died)
                 break

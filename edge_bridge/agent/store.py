@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edge_bridge import wire
 from edge_bridge.agent.clock import wall_ms
+from edge_bridge.agent.reserve import Reserve
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sequence (stream TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
@@ -135,9 +136,11 @@ class Store:
         self._connection = sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.execute("PRAGMA journal_size_limit=4194304")
+        self._connection.execute("PRAGMA journal_size_limit=1048576")
+        self._connection.execute("PRAGMA wal_autocheckpoint=256")
         self._connection.execute("PRAGMA cache_size=-2000")
         self._connection.executescript(_SCHEMA)
+        self._reserve = Reserve(path.with_name(f"{path.name}.reserve"))
         count, size = self._connection.execute("SELECT count(*), coalesce(sum(length(data)), 0) FROM outbox").fetchone()
         self.backlog_messages: int = count
         self.backlog_bytes: int = size
@@ -150,6 +153,8 @@ class Store:
         with self.lock:
             if self.backlog_bytes >= self.limit * (1.0 if rows else RESERVE):
                 raise StoreFull(f"{self.backlog_bytes} bytes wait to be sent, the limit is {self.limit}")
+            if rows and not self._reserve.held and not self._restore():
+                raise StoreFull("the disk takes no more: the reserve for emptying the store is in use")
             step = Transaction(self.gateway, self._connection)
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -162,6 +167,15 @@ class Store:
             self.backlog_bytes += step.added_bytes
         if step.added:
             self.news.set()
+
+    def _restore(self) -> bool:
+        """Take the reserve again, from the room that the write-ahead log gives back."""
+        self._checkpoint()
+        return self._reserve.take()
+
+    def _checkpoint(self) -> None:
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _give_up(self, error: BaseException) -> None:
         """Undo the step; StoreFull where it failed for want of room."""
@@ -195,7 +209,18 @@ class Store:
     def settle(self, sent: Sequence[Waiting], acks: Sequence[wire.Ack]) -> tuple[int, list[wire.Ack]]:
         """Apply the portal's answers; returns how many messages left the backlog, and the refusals among them.
 
-        Even forgetting needs room on the disk: StoreFull, with nothing changed."""
+        Even forgetting needs room: on a full disk it comes from the reserve. StoreFull, with nothing changed, without one."""
+        try:
+            return self._settle(sent, acks)
+        except StoreFull:
+            with self.lock:
+                if not self._reserve.held:
+                    raise
+                self._reserve.give()
+                self._checkpoint()
+            return self._settle(sent, acks)
+
+    def _settle(self, sent: Sequence[Waiting], acks: Sequence[wire.Ack]) -> tuple[int, list[wire.Ack]]:
         answers = {(ack.stream, ack.sequence): ack for ack in acks}
         gone: list[Waiting] = []
         refusals: list[wire.Ack] = []
