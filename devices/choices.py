@@ -48,6 +48,7 @@ class Connectivity(TextChoices):
     ONLINE = "online", _("Online")
     LATE = "late", _("Late")
     OFFLINE = "offline", _("Offline")
+    FINISHED = "finished", _("Replay finished")
 
 
 class CredentialState(TextChoices):

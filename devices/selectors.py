@@ -24,17 +24,21 @@ from django.db.models.fields import CharField, DateTimeField, DurationField, Int
 from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
-from devices.choices import Connectivity, DeviceKind, DeviceState, Protocol
+from devices.choices import Connectivity, DeviceKind, DeviceState, Protocol, ReplayState, SiteKind
 from devices.domain.connectivity import LATE_PERIODS, ONLINE_PERIODS, Uptime, connectivity, uptime
 from devices.models import Channel, Device, Enrolment, LinkHistory, Location, Site
+from devices.plant_time import replay_finished
 from portal.core.access import container_codename, container_permission
 from portal.core.clock import wall_now
 from portal.core.roles import SITE, VERBS
 
 
 def device_connectivity(device: Device, now: datetime | None = None) -> Connectivity:
-    """Online, late, offline or never seen, by wall time."""
-    return Connectivity(connectivity(device.last_seen_at, device.report_every_s, now or wall_now()))
+    """Online, late, offline or never seen, by wall time; of a device in service whose replay is over: finished, unless it reports."""
+    found = Connectivity(connectivity(device.last_seen_at, device.report_every_s, now or wall_now()))
+    if found != Connectivity.ONLINE and device.state == DeviceState.ACTIVE and replay_finished(device.site):
+        return Connectivity.FINISHED
+    return found
 
 
 def connectivity_expression(now: Any) -> Case:
@@ -45,9 +49,13 @@ def connectivity_expression(now: Any) -> Case:
         state: now - ExpressionWrapper(period * Value(timedelta(seconds=periods)), output_field=DurationField())
         for state, periods in ((Connectivity.ONLINE, ONLINE_PERIODS), (Connectivity.LATE, LATE_PERIODS))
     }
+    over = ~Q(site__kind=SiteKind.LIVE) & Q(site__plant_clock__state=ReplayState.FINISHED, state=DeviceState.ACTIVE)
+    online, late = (When(last_seen_at__gte=since, then=Value(state.value)) for state, since in silent_since.items())
     return Case(
+        online,
+        When(over, then=Value(Connectivity.FINISHED.value)),
         When(last_seen_at=None, then=Value(Connectivity.NEVER.value)),
-        *(When(last_seen_at__gte=since, then=Value(state.value)) for state, since in silent_since.items()),
+        late,
         default=Value(Connectivity.OFFLINE.value),
         output_field=CharField(),
     )

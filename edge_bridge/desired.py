@@ -203,7 +203,7 @@ def gateway_changed(gateway: Device, *, actor: Any = None) -> None:
 def active_gateways() -> list[Device]:
     return list(
         Device.objects.filter(device_type__kind=DeviceKind.GATEWAY, state=DeviceState.ACTIVE)
-        .select_related("site", "device_type")
+        .select_related("site__plant_clock", "device_type")
         .order_by("pk")
     )
 

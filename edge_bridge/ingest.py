@@ -315,6 +315,10 @@ def _effects(gateway: Device, accepted: list[_Message]) -> None:
     beats = [_beat(gateway, m.body, now) for m in accepted if isinstance(m.body, wire.Heartbeat)]
     if accepted and not beats:
         beats = [Report(gateway.pk, now, counts=0)]
+    if telemetry:
+        # A PLC cannot report: it was seen when a gateway read its newest row.
+        plcs = [(known.sources[m.body.source].plc, m.body.read_ms) for m in telemetry]  # type: ignore[union-attr]
+        beats += [Report(plc.pk, wall_moment(ms, now) if ms else now, counts=0) for plc, ms in plcs]
     if beats:
         device_reports(beats)
     for message in accepted:

@@ -96,7 +96,9 @@ class DeviceTypeViewSet(ExternalMixin, EntityViewSet):
 
 
 class DeviceViewSet(ExternalMixin, EntityViewSet):
-    queryset = Device.objects.select_related("site", "location", "asset__location", "device_type", "gateway")
+    queryset = Device.objects.select_related(
+        "site__plant_clock", "location", "asset__location", "device_type", "gateway"
+    )
     serializer_class = serializers.DeviceSerializer
     filterset_class = filters.DeviceApiFilter
     ordering_fields = ("name", "code", "state", "created_at", "updated_at", "id")

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Case, DateTimeField, F, Q, Value, When
 
 from devices.domain.connectivity import per_minute
 from devices.models import Device, LinkHistory
@@ -68,22 +68,30 @@ def device_report(
 def device_reports(reports: Sequence[Report]) -> None:
     """Take many reports in any order: ``last_seen_at`` never goes back, an older ``actual`` never replaces a newer one.
 
-    About two queries per device and one per minute of link history. No audit: a machine speaking of itself is telemetry.
+    One query for all, one per device that reports its state, and one per minute of link history. No audit: a machine
+    speaking of itself is telemetry.
     """
     by_device: dict[UUID, list[Report]] = defaultdict(list)
     for report in reports:
         by_device[report.device_id].append(report)
+    newest: dict[UUID, datetime] = {}
     for device_id, rows in by_device.items():
         rows.sort(key=lambda r: r.at)
-        newest = rows[-1].at
-        rows_seen = Device.objects.filter(pk=device_id)
+        newest[device_id] = rows[-1].at
         spoken = [r for r in rows if r.actual is not None]
         if spoken:
             values: dict[str, Any] = {"actual": spoken[-1].actual, "actual_at": spoken[-1].at}
             if spoken[-1].actual_version is not None:
                 values["actual_version"] = spoken[-1].actual_version
-            rows_seen.filter(Q(actual_at=None) | Q(actual_at__lte=spoken[-1].at)).update(**values)
-        rows_seen.filter(Q(last_seen_at=None) | Q(last_seen_at__lt=newest)).update(last_seen_at=newest)
+            mine = Device.objects.filter(pk=device_id)
+            mine.filter(Q(actual_at=None) | Q(actual_at__lte=spoken[-1].at)).update(**values)
+    seen = Case(
+        *(When(pk=pk, then=Value(at, output_field=DateTimeField())) for pk, at in newest.items()),
+        output_field=DateTimeField(),
+    )
+    if newest:
+        older = Q(last_seen_at=None) | Q(last_seen_at__lt=seen)
+        Device.objects.filter(older, pk__in=newest).update(last_seen_at=seen)
     link_record((r.device_id, r.at, r.counts, r.counts if r.inferring else 0) for r in reports if r.counts)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from devices.choices import Connectivity
-from devices.domain.connectivity import connectivity
+from devices.selectors import device_connectivity
 from edge_bridge.choices import ConnectionKind
 from edge_bridge.connectors.base import Probe
 from edge_bridge.connectors.mqtt import Broker, MqttUnreachable, probe_broker
@@ -35,9 +35,10 @@ def gateways() -> Probe:
     rows = active_gateways()
     if not rows:
         return Probe(None, settings.PUBLIC_URL, "No gateway is enrolled yet.")
-    count = Counter(connectivity(g.last_seen_at, g.report_every_s, now) for g in rows)
-    silent = [g.name for g in rows if connectivity(g.last_seen_at, g.report_every_s, now) == Connectivity.OFFLINE]
-    words = ", ".join(f"{count[state]} {state}" for state in Connectivity.values if count[state])
+    heard = [(g.name, device_connectivity(g, now)) for g in rows]
+    count = Counter(state for _, state in heard)
+    silent = [name for name, state in heard if state == Connectivity.OFFLINE]
+    words = ", ".join(f"{count[state]} {state.label.lower()}" for state in Connectivity if count[state])
     return Probe(not silent, settings.PUBLIC_URL, words + (f": {', '.join(silent[:5])}" if silent else ""))
 
 

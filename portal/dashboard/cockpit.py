@@ -10,7 +10,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from devices.choices import Connectivity, DeviceKind, DeviceState, ReplayState
+from devices.choices import Connectivity, DeviceKind, DeviceState
 from devices.models import Device
 from devices.selectors import with_connectivity
 from governance.choices import DriftKind, VersionState
@@ -110,7 +110,12 @@ class Cockpit:
 
     @property
     def gateways_all(self) -> int:
-        return sum(self.gateways.values())
+        return sum(self.gateways.values()) - self.finished
+
+    @property
+    def finished(self) -> int:
+        """Gateways that fell silent because their site's replay is over: nobody waits for them."""
+        return self.gateways.get(Connectivity.FINISHED, 0)
 
     @property
     def counted(self) -> dict[str, int]:
@@ -181,9 +186,8 @@ def mean_error(features: Any) -> float | None:
 
 
 def gateways_online(user: Any, site_id: Any = None) -> dict[str, int]:
-    """Active gateways in sight by connectivity, those of finished replays left out; one query."""
+    """Active gateways in sight by connectivity; one query."""
     rows = Device.objects.permitted(user).filter(state=DeviceState.ACTIVE, device_type__kind=DeviceKind.GATEWAY)
-    rows = rows.exclude(site__plant_clock__state=ReplayState.FINISHED)
     if site_id:
         rows = rows.filter(site=site_id)
     counted = with_connectivity(rows).order_by().values_list("connectivity").annotate(n=Count("pk"))

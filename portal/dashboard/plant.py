@@ -116,15 +116,12 @@ class Plant:
 
     @property
     def gateways_state(self) -> str:
-        if self.finished:
-            return "replay"
         return "ok" if self.online == len(self.gateways) else "watch" if self.online else "breach"
 
     @property
     def gateways_label(self) -> str:
-        return {"ok": _("All online"), "watch": _("Some are silent"), "breach": _("All are silent")}[
-            self.gateways_state
-        ]
+        words = {"ok": _("All online"), "watch": _("Some are silent"), "breach": _("All are silent")}
+        return words[self.gateways_state]
 
     @property
     def error_label(self) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from devices.choices import Connectivity, DeviceKind, DeviceState, ReplayState
+from devices.choices import Connectivity, DeviceKind, DeviceState
 from devices.models import Device, MachineStop
 from devices.selectors import with_connectivity
 from governance.choices import CheckState, IncidentState
@@ -68,8 +68,6 @@ def records(user: Any, site_id: Any = None) -> list[Trouble]:
     gateways = Device.objects.permitted(user).filter(
         **at_site, state=DeviceState.ACTIVE, device_type__kind=DeviceKind.GATEWAY
     )
-    # Where a replay is over nothing is sent any more, and nothing there goes stale.
-    gateways = gateways.exclude(site__plant_clock__state=ReplayState.FINISHED)
     silent = with_connectivity(gateways).filter(connectivity=Connectivity.OFFLINE)
     rows = gather(
         (

@@ -85,13 +85,16 @@ def test_a_failing_check_is_that_of_its_newest_result(cast, plant, world):
     assert not [one for one in trouble.records(cast.data_steward) if one.kind == "check"]
 
 
-def test_nothing_is_silent_where_the_replay_is_over(cast, plant):
-    from devices.models import PlantClock
+def test_nothing_is_silent_where_the_replay_is_over(cast, plant, as_user):
+    from devices.models import PlantClock, Site
 
     PlantClock.objects.create(site=cast.home, plant_now=wall_now(), wall_at=wall_now(), state="finished")
+    Site.objects.filter(pk=cast.home.pk).update(kind="replay")
     found = cockpit(cast.ot_engineer)
     assert found.broken == []
-    assert found.gateways_all == 0
+    assert (found.online, found.gateways_all, found.finished) == (1, 1, 1)
+    page = as_user(cast.ot_engineer).get("/").content.decode()
+    assert "gateway, its replay finished" in page
 
 
 def test_money_proven_and_not(cast, plant):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from types import SimpleNamespace
 
-from devices.models import PlantClock, Site
+from devices.models import Device, PlantClock, Site
 from portal.core.clock import wall_now
 from portal.dashboard.banner import replay_banner
 from portal.dashboard.plant import choose_site, main_plc, plant, reviews_ahead, shown_signals
@@ -40,6 +42,19 @@ def test_a_site_whose_data_moves_is_chosen_before_a_finished_replay(cast):
     assert chosen is not None
     assert chosen.pk != first.pk
     assert choose_site(cast.coe_lead, first.pk) == first
+
+
+def test_a_finished_replay_is_calm_and_not_offline(cast, plant, as_user):
+    Site.objects.filter(pk=cast.home.pk).update(kind="replay")
+    PlantClock.objects.create(site=cast.home, plant_now=wall_now(), wall_at=wall_now(), state="finished")
+    Device.objects.filter(site=cast.home).update(last_seen_at=wall_now() - timedelta(days=3))
+    client = as_user(cast.ot_engineer)
+    for url in (f"/my-plant/?site={cast.home.pk}", "/devices/", plant.online.get_absolute_url()):
+        answer = client.get(url)
+        assert answer.status_code == 200
+        text = re.sub(r"<(select|option)\b.*?</\1>", "", answer.content.decode(), flags=re.DOTALL)
+        assert "Replay finished" in text, url
+        assert ">Offline<" not in text, url
 
 
 def test_without_a_plant_the_page_says_what_to_do(db, as_user):

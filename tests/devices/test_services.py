@@ -6,7 +6,7 @@ import pytest
 
 from devices import services
 from devices.choices import Connectivity
-from devices.models import Credential, Device, LinkHistory, MachineStop
+from devices.models import Credential, Device, LinkHistory, MachineStop, PlantClock
 from devices.selectors import (
     device_connectivity,
     link_uptime,
@@ -21,7 +21,7 @@ from devices.signals import machine_released, machine_stopped
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.models import AuditEntry, Notification
-from tests.factories import make_channel, make_device, make_location
+from tests.factories import make_channel, make_device, make_location, make_site
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
@@ -88,9 +88,25 @@ def test_connectivity_in_python_and_in_the_database_agree(cast):
         for factor in (None, -1.0, 0.0, 2.4, 2.6, 5.9, 6.1, 1000.0):
             seen = None if factor is None else NOW - timedelta(seconds=period * factor)
             make_device(cast.home, last_seen_at=seen, report_every_s=period)
-    rows = list(with_connectivity(Device.objects.all(), NOW))
+    for state, site in (("paused", cast.away), ("finished", make_site(kind="simulated")), ("finished", make_site())):
+        PlantClock.objects.create(site=site, state=state, plant_now=NOW, wall_at=NOW)
+        for seen in (None, NOW, NOW - timedelta(seconds=40), NOW - timedelta(days=9)):
+            make_device(site, last_seen_at=seen)
+        make_device(site, state="planned")
+    rows = list(with_connectivity(Device.objects.select_related("site__plant_clock"), NOW))
     assert {row.connectivity for row in rows} == set(Connectivity.values)
     assert all(row.connectivity == device_connectivity(row, NOW) for row in rows)
+
+
+def test_a_device_whose_replay_is_over_is_finished_and_not_offline(cast):
+    replayed = make_site(kind="replay")
+    PlantClock.objects.create(site=replayed, state="finished", plant_now=NOW, wall_at=NOW)
+    long_ago = NOW - timedelta(days=9)
+    assert device_connectivity(make_device(replayed, last_seen_at=long_ago), NOW) == Connectivity.FINISHED
+    assert device_connectivity(make_device(replayed, "plc"), NOW) == Connectivity.FINISHED
+    assert device_connectivity(make_device(replayed, last_seen_at=NOW), NOW) == Connectivity.ONLINE
+    assert device_connectivity(make_device(replayed, state="planned"), NOW) == Connectivity.NEVER
+    assert device_connectivity(make_device(cast.home, last_seen_at=long_ago), NOW) == Connectivity.OFFLINE
 
 
 # ---- enrolment ------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -76,6 +77,19 @@ def test_the_live_window_has_rows_and_predictions(plant: Plant) -> None:
     window = SignalWindow.objects.get(device=gateway)
     take(gateway, ("turbine/rows", 2, telemetry(9)))
     assert SignalWindow.objects.get(device=gateway).changes == window.changes
+
+
+def test_a_plc_was_seen_when_a_gateway_read_its_rows(plant: Plant) -> None:
+    plc = plant.plc
+    assert plc.last_seen_at is None
+    read = wall_now() - timedelta(minutes=3)
+    body = msgspec.structs.replace(telemetry(1), read_ms=int(read.timestamp() * 1000))
+    take(plant.gateways[0], ("turbine/rows", 1, body))
+    plc.refresh_from_db()
+    assert abs(plc.last_seen_at - read) < timedelta(milliseconds=2)
+    take(plant.gateways[0], ("turbine/labels", 1, labels(1, [50.0])))
+    plc.refresh_from_db()
+    assert abs(plc.last_seen_at - read) < timedelta(milliseconds=2)
 
 
 def test_a_message_for_an_installation_never_given_is_refused(plant: Plant) -> None:
