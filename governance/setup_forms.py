@@ -136,6 +136,9 @@ class ModelSetupForm(forms.ModelForm):
         self.fields["recipe"].choices = [("", "---------"), *reads.recipe_choices()]
         if not self.instance._state.adding:
             del self.fields["use_case"]
+        if self.instance.unit:
+            self.fields["error_limit"].widget.attrs["data-unit"] = self.instance.unit
+            self.fields["error_limit"].help_text = _("Pages hold the typical error against it.")
         if self.fixed:
             for name in setup.CONTRACT:
                 self.fields.pop(name, None)

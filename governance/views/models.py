@@ -85,7 +85,8 @@ class ModelPage(DetailPage):
 
     def rehearsals(self, obj: Any) -> list[dict[str, Any]]:
         """A retraining by hand for each commissioned pipeline of a model that learns from labels."""
-        ready = [p for p in self.pipelines(obj) if (p.policy_state or {}).get("policy")]
+        states = [(p, p.policy_state or {}) for p in self.pipelines(obj)]
+        ready = [p for p, state in states if state.get("policy") and state.get("champions")]
         if not ready:
             return []
         mine = set(
@@ -153,7 +154,9 @@ class ModelPage(DetailPage):
             ],
             "approval_holds": holds,
             "steps": setup_reads.setup_steps(self.request.user, obj, versions, pipelines),
-            "pipeline_url": reverse("governance:pipeline-create", args=[obj.pk]),
+            "pipeline_url": reverse("governance:pipeline-create", args=[obj.pk])
+            if pipelines and self.may(pipelines[0].adoption.site, "change")
+            else "",
         }
 
 

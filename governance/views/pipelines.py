@@ -75,7 +75,7 @@ class PipelinePage(DetailPage):
         if not obj.reference.get("from"):
             url = reverse("governance:pipeline-commission", args=[obj.pk])
             found.append(self.operated(obj, "commission", _("Commission"), url, "play") | {"primary": True})
-        elif obj.model.target:
+        elif obj.model.target and obj.live_id:
             url = reverse("governance:pipeline-retrain", args=[obj.pk])
             found.append(self.operated(obj, "retrain", _("Retrain now"), url, "retraining"))
         return found

@@ -197,8 +197,8 @@ class PipelineRetrain(FormPage):
             "subtitle": obj.name,
             "running": retraining.under_way(obj),
             "commissioned": commissioning.commissioned(obj),
-            "train_rows": config["train_rows"],
-            "holdout": config["holdout"],
+            "train_rows": f"{config['train_rows']:,}",
+            "holdout": f"{config['holdout']:,}",
         }
 
     def save(self, obj: Any, form: Any) -> str:

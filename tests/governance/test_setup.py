@@ -239,7 +239,7 @@ def test_the_pages_lead_from_one_step_to_the_next(
     assert panel.status_code == 200
     address = f"{reverse('governance:model-create')}?use_case={bare.ours.pk}"
     shown = client.get(address).content.decode()
-    assert "AT, Cel, -20.0 – 50.0 (Turbine PLC)" in shown
+    assert "AT, Cel, -20 – 50 (Turbine PLC)" in shown
     assert 'value="NOX"' in shown
     answer = client.post(address, contract(bare, unit=""))
     assert answer.status_code == 302, answer.content.decode()[:3000]
