@@ -8,8 +8,9 @@ from typing import Any
 from devices.choices import ChannelRole, DeviceKind, DeviceState, LocationLevel, Protocol, SiteKind
 from devices.models import Asset, Channel, Device, DeviceType, Location, Site
 from edge_bridge.demo import profiles
-from governance.choices import CheckKind, ModelKind, SloKind, StageKind
-from governance.models import Check, Model, Pipeline, Slo, Stage
+from governance.choices import ModelKind, SloKind
+from governance.models import Pipeline, Slo
+from governance.services import setup
 from portal.core.access import grant_role
 from portal.core.records import entity_create
 from usecases.models import Adoption, UseCase
@@ -294,67 +295,27 @@ def make_pipeline(actor: Any, people: dict[str, Any], plant: Plant, wiring: Wiri
     features = [
         c.code for c in Channel.objects.filter(device=plant.plc, role=ChannelRole.SIGNAL).order_by("created_at")
     ]
-    model = entity_create(
+    model = setup.model_create(
         actor=actor,
-        model=Model,
-        data={
-            "use_case": adoption.use_case,
-            "code": wiring.code,
-            "name": wiring.name,
-            "kind": wiring.kind,
-            "features": features,
-            "target": wiring.target,
-            "unit": wiring.unit,
-            "error_limit": wiring.error_limit,
-            "recipe": wiring.recipe,
-            "registry_name": f"phasegate-{wiring.code}",
-        },
+        use_case=adoption.use_case,
+        code=wiring.code,
+        name=wiring.name,
+        kind=wiring.kind,
+        features=features,
+        target=wiring.target,
+        unit=wiring.unit,
+        error_limit=wiring.error_limit,
+        recipe=wiring.recipe,
     )
-    pipeline = entity_create(
+    pipeline = setup.pipeline_create(
         actor=actor,
-        model=Pipeline,
-        data={
-            "adoption": adoption,
-            "model": model,
-            "name": f"{wiring.name}, {plant.site.name}",
-            "stream": plant.plc.code,
-            "expected_period_s": plant.period_s,
-            "owner": people["data_steward"],
-        },
+        model=model,
+        adoption=adoption,
+        source=plant.plc,
+        expected_period_s=plant.period_s,
+        owner=people["data_steward"],
+        drift={"mode": "fixed", "window": 300, "step": 150, "first": 600} if wiring.drift == "fixed" else None,
     )
-    if wiring.drift == "fixed":
-        pipeline.reference = {"drift": {"mode": "fixed", "window": 300, "step": 150, "first": 600}}
-        pipeline.save(update_fields=["reference"])
-    stages = [
-        (StageKind.SOURCE, "PLC registers"),
-        (StageKind.WINDOW, "Windowing"),
-        (StageKind.FEATURES, "Model input"),
-        (StageKind.PREDICTION, "Prediction"),
-    ]
-    if wiring.target:
-        stages.append((StageKind.LABEL, "Laboratory label"))
-    checks: dict[str, tuple[str, ...]] = {
-        StageKind.SOURCE: (CheckKind.SCHEMA, CheckKind.STALENESS),
-        StageKind.WINDOW: (CheckKind.RANGE,),
-        StageKind.FEATURES: (CheckKind.STALENESS,),
-        StageKind.PREDICTION: (CheckKind.SCHEMA,),
-        StageKind.LABEL: (CheckKind.SCHEMA, CheckKind.RANGE),
-    }
-    words: dict[str, str] = {
-        CheckKind.SCHEMA: "every value present",
-        CheckKind.STALENESS: "rows in time order, none missing",
-        CheckKind.RANGE: "values within the channel's range",
-    }
-    for position, (kind, name) in enumerate(stages):
-        stage = entity_create(
-            actor=actor, model=Stage, data={"pipeline": pipeline, "position": position, "kind": kind, "name": name}
-        )
-        if kind in {StageKind.SOURCE, StageKind.WINDOW}:
-            stage.channels.set(Channel.objects.filter(device=plant.plc, code__in=features))
-        for check in checks[kind]:
-            entity_create(
-                actor=actor, model=Check, data={"stage": stage, "kind": check, "name": f"{name}: {words[check]}"}
-            )
     owners = {"ot_owner": people["ot_engineer"], "ds_owner": people["data_scientist"]}
     if plant.profile == "turbine":
         entity_create(
