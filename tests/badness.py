@@ -48,7 +48,7 @@ def strangers_id(value: Any, ours: World, theirs: World, person: Any) -> str | N
     for label, row in ours.rows.items():
         if str(row.pk) == value and hasattr(row, "access"):
             other = theirs.one(label)
-            return None if may(other, person, "view") else str(other.pk)
+            return None if may(other, person, "view") or may(other, person, "name") else str(other.pk)
     return None
 
 

@@ -6,7 +6,7 @@ check is one subquery, never a row per device or channel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +61,10 @@ def container_permission(container: str, verb: str) -> str:
 
 def granted_ids(user: User, container: str, verb: str) -> models.QuerySet[Any]:
     """Ids of the containers of this kind on which the user holds the verb, as a subquery."""
-    app_label, name = container.split(".")
-    rows = apps.get_model(app_label, f"{name}UserObjectPermission")
-    return rows.objects.filter(user=user, permission__codename=container_codename(container, verb)).values(
-        "content_object_id"
+    return (
+        grants_model(container)
+        .objects.filter(user=user, permission__codename=container_codename(container, verb))
+        .values("content_object_id")
     )
 
 
@@ -192,29 +192,108 @@ def require_global(user: Any, permission: str, what: str) -> None:
         raise NotAllowed(what, [role.label for role in ROLES.values() if permission in role.extra])
 
 
+def offered(queryset: Any, user: Any) -> Any:
+    """The rows that a form or a body may name: those the user may see, and people by everybody."""
+    named = any("name" in way.everybody for way in queryset.model.access)
+    return queryset.permitted(user, "name" if named else "view")
+
+
+def grants_model(container: str) -> Any:
+    """The table of object permissions on this kind of container."""
+    app_label, name = container.split(".")
+    return apps.get_model(app_label, f"{name}UserObjectPermission")
+
+
+def _by_kind(containers: Iterable[models.Model]) -> dict[str, list[models.Model]]:
+    found: dict[str, list[models.Model]] = {}
+    for container in containers:
+        found.setdefault(f"{container._meta.app_label}.{type(container).__name__}", []).append(container)
+    return found
+
+
 def grant_role(user: User, role_key: str, *containers: models.Model) -> None:
-    """Give a person a role, and its verbs on these containers."""
-    from django.contrib.auth.models import Group
-    from guardian.shortcuts import assign_perm
+    """Give a person a role, and its verbs on these containers (a kind on which the role has none is passed over)."""
+    from django.contrib.auth.models import Group, Permission
+
+    from portal.core.models import RoleGrant
 
     role = ROLES[role_key]
     user.groups.add(Group.objects.get(name=role_key))
     user.__dict__.pop("standing", None)
-    for container in containers:
-        label = f"{container._meta.app_label}.{type(container).__name__}"
-        for verb in role.on.get(label, ()):
-            assign_perm(container_permission(label, verb), user, container)
+    for label, rows in _by_kind(containers).items():
+        verbs = role.on.get(label, ())
+        if not verbs:
+            continue
+        RoleGrant.objects.bulk_create(
+            [RoleGrant(user=user, role=role_key, container=label, container_id=row.pk) for row in rows],
+            ignore_conflicts=True,
+        )
+        model = grants_model(label)
+        permissions = Permission.objects.filter(
+            content_type__app_label=label.split(".")[0],
+            codename__in=[container_codename(label, verb) for verb in verbs],
+        )
+        model.objects.bulk_create(
+            [model(user=user, permission=permission, content_object=row) for permission in permissions for row in rows],
+            ignore_conflicts=True,
+        )
 
 
 def revoke_role(user: User, role_key: str, *containers: models.Model) -> None:
-    """Take a role's verbs on these containers back (all of the person's verbs there; other roles must be granted again)."""
-    from guardian.shortcuts import remove_perm
+    """Take a role's verbs on these containers back, but for those that another role of the person gives there."""
+    from portal.core.models import RoleGrant
 
-    role = ROLES[role_key]
-    for container in containers:
-        label = f"{container._meta.app_label}.{type(container).__name__}"
-        for verb in role.on.get(label, ()):
-            remove_perm(container_permission(label, verb), user, container)
+    for label, rows in _by_kind(containers).items():
+        here = RoleGrant.objects.filter(user=user, container=label, container_id__in=[row.pk for row in rows])
+        here.filter(role=role_key).delete()
+        kept: dict[Any, set[str]] = {}
+        for place, other in here.values_list("container_id", "role"):
+            kept.setdefault(place, set()).update(ROLES[other].on.get(label, ()) if other in ROLES else ())
+        together: dict[frozenset[str], list[Any]] = {}
+        for row in rows:
+            taken = frozenset(ROLES[role_key].on.get(label, ())) - kept.get(row.pk, set())
+            together.setdefault(taken, []).append(row.pk)
+        for verbs, ids in together.items():
+            grants_model(label).objects.filter(
+                user=user,
+                content_object_id__in=ids,
+                permission__codename__in=[container_codename(label, verb) for verb in verbs],
+            ).delete()
+
+
+def _record_grants() -> None:
+    """Verbs that were granted before roles were recorded per container: each role that the person holds and that they cover."""
+    from django.contrib.auth.models import Group
+    from django.db import connection
+
+    from portal.core.models import RoleGrant
+
+    tables = set(connection.introspection.table_names())
+    for label in VERBS:
+        model = grants_model(label)
+        if not {model._meta.db_table, RoleGrant._meta.db_table} <= tables:
+            continue
+        known = set(RoleGrant.objects.filter(container=label).values_list("user_id", "container_id"))
+        verbs: dict[tuple[Any, Any], set[str]] = {}
+        for person, place, codename in model.objects.values_list(
+            "user_id", "content_object_id", "permission__codename"
+        ):
+            if (person, place) not in known:
+                verbs.setdefault((person, place), set()).add(codename)
+        held: dict[Any, set[str]] = {}
+        for person, role in Group.objects.filter(user__in={who for who, _ in verbs}).values_list("user", "name"):
+            held.setdefault(person, set()).add(role)
+        RoleGrant.objects.bulk_create(
+            [
+                RoleGrant(user_id=person, role=role.key, container=label, container_id=place)
+                for (person, place), codenames in verbs.items()
+                for role in ROLES.values()
+                if role.key in held.get(person, ())
+                and role.on.get(label)
+                and {container_codename(label, verb) for verb in role.on[label]} <= codenames
+            ],
+            ignore_conflicts=True,
+        )
 
 
 def sync_roles(app_config: Any = None, **_: object) -> None:
@@ -231,6 +310,7 @@ def sync_roles(app_config: Any = None, **_: object) -> None:
         group = Group.objects.get_or_create(name=role.key)[0]
         wanted = [container_permission(label, verb) for label, verbs in role.everywhere.items() for verb in verbs]
         group.permissions.set([known[name] for name in (*wanted, *role.extra) if name in known])
+    _record_grants()
 
 
 def container_permissions(container: str) -> list[tuple[str, StrOrPromise]]:

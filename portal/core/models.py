@@ -11,6 +11,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import Group, Permission, PermissionsMixin
 from django.db import models
 from django.db.models.functions import Cast, Lower
+from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from guardian.mixins import GuardianUserMixin
@@ -51,6 +52,12 @@ class ExternallyKeyed(models.Model):
 
 
 class UserManager(BaseUserManager["User"]):
+    def get_queryset(self) -> Any:
+        return PermittedQuerySet(self.model, using=self._db)
+
+    def permitted(self, user: Any, action: str = "view") -> Any:
+        return self.get_queryset().permitted(user, action)
+
     def create_user(self, email: str, password: str | None = None, **extra: Any) -> User:
         if not email or "@" not in email:
             raise ValueError("A user needs an e-mail address.")
@@ -86,6 +93,8 @@ class User(AbstractBaseUser, PermissionsMixin, GuardianUserMixin):
     is_active = models.BooleanField(_("active"), default=True)
     date_joined = models.DateTimeField(default=wall_now, editable=False)
 
+    # Accounts are seen and changed by those who manage people; anybody may name a person in a form (owner, rater, signer).
+    access = (Access(everything="core.manage_users"), Access(everybody=("name",), only=("name",)))
     objects = UserManager()
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
@@ -102,6 +111,28 @@ class User(AbstractBaseUser, PermissionsMixin, GuardianUserMixin):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    def get_absolute_url(self) -> str:
+        return reverse("core:person", args=[self.pk])
+
+    @property
+    def state(self) -> str:
+        """active, invited (no password set and never signed in) or deactivated."""
+        if not self.is_active:
+            return "deactivated"
+        return "active" if self.last_login is not None or self.has_usable_password() else "invited"
+
+    @property
+    def version(self) -> str:
+        """What a conditional write compares: a digest of what people who manage users may change. Two queries."""
+        held = sorted(self.groups.values_list("name", flat=True))
+        on = sorted(f"{role} {place}" for role, place in self.role_grants.values_list("role", "container_id"))
+        text = "\0".join([self.email, self.name, self.organisation, str(self.is_active), *held, *on])
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.pk.hex[-12:]}-{self.version}"'
 
     @cached_property
     def standing(self) -> Standing:
@@ -126,6 +157,21 @@ class User(AbstractBaseUser, PermissionsMixin, GuardianUserMixin):
         if obj is not None:
             return super().has_perm(perm, obj)
         return self.is_active and (self.is_superuser or perm in self.standing.permissions)
+
+
+class RoleGrant(models.Model):
+    """That a role of a person holds on one container. The verbs themselves are object permissions, which this explains."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="role_grants")
+    role = models.CharField(max_length=40)
+    container = models.CharField(max_length=60)
+    container_id = models.UUIDField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "role", "container_id"], name="role_grant_once")]
+
+    def __str__(self) -> str:
+        return f"{self.role} on {self.container} {self.container_id}"
 
 
 def _standing_rows() -> Any:

@@ -18,7 +18,7 @@ from django.views.generic import View
 from django_tables2 import RequestConfig
 
 from portal.core import audit, exports, panels
-from portal.core.access import get_permitted, may, require, require_global, with_may
+from portal.core.access import get_permitted, may, offered, require, require_global, with_may
 from portal.core.errors import DomainError, StaleWrite
 from portal.core.records import entity_create, entity_delete, entity_update
 from portal.core.submits import take_once
@@ -358,11 +358,11 @@ class DeletePage(ActionPage):
 
 
 def limit_choices(form: Any, user: Any) -> None:
-    """A form offers only related rows that the user may see."""
+    """A form offers only related rows that the user may name."""
     for field in form.fields.values():
         queryset = getattr(field, "queryset", None)
         if queryset is not None and hasattr(queryset, "permitted"):
-            field.queryset = queryset.permitted(user, "view")
+            field.queryset = offered(queryset, user)
 
 
 def add_errors(form: Any, error: DomainError) -> None:

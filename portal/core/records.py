@@ -11,7 +11,8 @@ from django.db.models import ProtectedError
 from portal.core import audit
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
-from portal.core.models import Deletion, Entity
+from portal.core.models import Deletion, Entity, RoleGrant
+from portal.core.roles import VERBS
 
 M = TypeVar("M", bound=models.Model)
 
@@ -133,4 +134,6 @@ def entity_delete(*, actor: Any, obj: models.Model, action: str = "") -> None:
     except ProtectedError as error:
         names = sorted({str(o._meta.verbose_name) for o in error.protected_objects})
         raise DomainError("in_use", f"This is still used by: {', '.join(names)}. Remove those first.") from error
+    if entry.object_type in VERBS:
+        RoleGrant.objects.filter(container=entry.object_type, container_id=pk).delete()
     Deletion.objects.create(object_type=entry.object_type, object_id=pk, **refs)

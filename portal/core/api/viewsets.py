@@ -21,7 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.core import exports, prepared
-from portal.core.access import PermittedQuerySet, get_permitted, require, require_global
+from portal.core.access import PermittedQuerySet, get_permitted, offered, require, require_global
 from portal.core.api import idempotency
 from portal.core.api.renderers import dumps
 from portal.core.api.rows import plan_for
@@ -409,7 +409,7 @@ class EntitySerializer(serializers.ModelSerializer[Any]):
             related: Any = getattr(field, "child_relation", field)
             queryset = getattr(related, "queryset", None)
             if queryset is not None and hasattr(queryset, "permitted") and user is not None:
-                related.queryset = queryset.permitted(user, "view")
+                related.queryset = offered(queryset, user)
         return fields
 
     def to_internal_value(self, data: Any) -> Any:
