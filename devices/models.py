@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from devices import choices
+from devices.domain.units import is_unit
 from portal.core.access import Access, container_permissions
 from portal.core.models import Entity, ExternallyKeyed, User
 from portal.core.roles import SITE
@@ -31,6 +32,14 @@ def finite(value: float) -> None:
 def known_zone(value: str) -> None:
     if value not in available_timezones():
         raise ValidationError(_("A zone such as Europe/Berlin or UTC."))
+
+
+def known_unit(value: str) -> None:
+    if not is_unit(value):
+        raise ValidationError(
+            _("A UCUM unit code such as Cel, mbar, mg/m3, %% or 1 for none; “%(value)s” is none.")
+            % {"value": value[:20]}
+        )
 
 
 currency_validator = RegexValidator(r"^[A-Z]{3}$", _("Three capital letters, such as EUR."))
@@ -309,7 +318,12 @@ class Channel(Entity, ExternallyKeyed):
     role = models.CharField(
         _("role"), max_length=8, choices=choices.ChannelRole.choices, default=choices.ChannelRole.SIGNAL
     )
-    unit = models.CharField(_("unit (UCUM)"), max_length=20, help_text=_("UCUM code, such as Cel, mbar, mg/m3, %."))
+    unit = models.CharField(
+        _("unit (UCUM)"),
+        max_length=20,
+        validators=[known_unit],
+        help_text=_("UCUM code, such as Cel, mbar, mg/m3, %."),
+    )
     range_low = models.FloatField(_("lowest plausible value"), null=True, blank=True, validators=[finite])
     range_high = models.FloatField(_("highest plausible value"), null=True, blank=True, validators=[finite])
     period_s = models.FloatField(_("sampling period (s, plant time)"), default=1.0, validators=[finite])

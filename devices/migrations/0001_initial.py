@@ -137,7 +137,7 @@ class Migration(migrations.Migration):
                 ('code', models.CharField(max_length=40, validators=[django.core.validators.RegexValidator('^[A-Za-z][A-Za-z0-9_]{0,39}$', 'Start with a letter; letters, digits, underscore.')], verbose_name='code')),
                 ('name', models.CharField(max_length=120, verbose_name='name')),
                 ('role', models.CharField(choices=[('signal', 'Signal'), ('label', 'Label (laboratory)')], default='signal', max_length=8, verbose_name='role')),
-                ('unit', models.CharField(help_text='UCUM code, such as Cel, mbar, mg/m3, %.', max_length=20, verbose_name='unit (UCUM)')),
+                ('unit', models.CharField(help_text='UCUM code, such as Cel, mbar, mg/m3, %.', max_length=20, validators=[devices.models.known_unit], verbose_name='unit (UCUM)')),
                 ('range_low', models.FloatField(blank=True, null=True, validators=[devices.models.finite], verbose_name='lowest plausible value')),
                 ('range_high', models.FloatField(blank=True, null=True, validators=[devices.models.finite], verbose_name='highest plausible value')),
                 ('period_s', models.FloatField(default=1.0, validators=[devices.models.finite], verbose_name='sampling period (s, plant time)')),
