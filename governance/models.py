@@ -11,6 +11,7 @@ from devices.models import Channel, Device
 from governance import choices
 from governance.inbox import InboxMessage
 from portal.core.access import Access
+from portal.core.clock import day_text, moment_text
 from portal.core.models import Entity, ExternallyKeyed, User
 from portal.core.roles import SITE, USE_CASE
 from usecases.models import Adoption, UseCase
@@ -202,7 +203,7 @@ class Batch(Entity):
         indexes = [models.Index(fields=["pipeline", "plant_to"])]
 
     def __str__(self) -> str:
-        return f"{self.stage} {self.plant_from:%Y-%m-%d %H:%M}"
+        return f"{self.stage} {moment_text(self.plant_from)}"
 
     def get_absolute_url(self) -> str:
         return reverse("governance:batch", args=[self.pk])
@@ -298,7 +299,7 @@ class DriftReport(Entity):
         indexes = [models.Index(fields=["pipeline", "kind", "plant_to"])]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.plant_from:%Y-%m-%d}"
+        return f"{self.get_kind_display()} {day_text(self.plant_from)}"
 
     def get_absolute_url(self) -> str:
         return reverse("governance:drift-report", args=[self.pk])

@@ -20,6 +20,7 @@ from governance.choices import (
 )
 from governance.models import Alert, Batch, Check, CheckResult, Incident, ModelVersion, Pipeline, Retraining, Slo
 from governance.services.slos import slo_status
+from portal.core.clock import day_text
 from usecases.choices import Comparator
 from usecases.evidence import CriterionSpec, Measurement, Subject, register
 
@@ -138,7 +139,9 @@ def drift_handled(subject: Subject) -> Measurement:
     unhandled = [a for a in alerts if newest.get(a.incident_id) != RetrainingState.LIVE]
     first = unhandled[0] if unhandled else None
     text = (
-        f"{first} since {first.opened_plant_at:%d %B %Y} (plant time)" if first else "No drift alert waits for a repair"
+        f"{first} since {day_text(first.opened_plant_at)} (plant time)"
+        if first
+        else "No drift alert waits for a repair"
     )
     link = first.incident.get_absolute_url() if first and first.incident else reverse("governance:drift")
     return Measurement.of(

@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from devices.choices import ChannelRole
@@ -153,7 +154,7 @@ class ModelSetupForm(forms.ModelForm):
             _("In the order of the list. A row without one of them is not predicted.")
             if order
             else format_html(
-                _('You see no channel yet: <a href="{}">bring in devices and channels</a> first.'),
+                gettext('You see no channel yet: <a href="{}">bring in devices and channels</a> first.'),
                 reverse("devices:import"),
             )
         )
@@ -255,11 +256,13 @@ class PipelineForm(forms.Form):
         self.fields["name"].required = self.fields["expected_period_s"].required = True
         self.fields["name"].help_text = ""
         self.fields["expected_period_s"].help_text = _("Plant time.")
-        self.initial |= {
-            "name": pipeline.name,
-            "expected_period_s": pipeline.expected_period_s,
-            "owner": pipeline.owner_id,
-        }
+        self.initial.update(
+            {
+                "name": pipeline.name,
+                "expected_period_s": pipeline.expected_period_s,
+                "owner": pipeline.owner_id,
+            }
+        )
         self._initial(setup.drift_of(pipeline), setup.retraining_of(pipeline), setup.rule_of(pipeline))
         if (pipeline.policy_state or {}).get("policy"):
             for name in set(setup.RETRAINING_FIXED) & set(self.fields):

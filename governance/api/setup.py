@@ -22,6 +22,7 @@ class StrictSerializer(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()
         user = getattr(self.context.get("request"), "user", None)
+        field: Any
         for field in fields.values():
             queryset = getattr(field, "queryset", None)
             if queryset is not None and hasattr(queryset, "permitted") and user is not None:

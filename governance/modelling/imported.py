@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -34,8 +35,36 @@ ERRORS = (
 )
 
 
+def refuse_outside_weights(model: bytes) -> None:
+    """ValueError when any tensor of the file names another file as the place of its values.
+
+    The runtime would read that file, from wherever the worker stands, into the model's answers: keys and databases among them.
+    """
+    try:
+        proto = onnx.load_model_from_string(model)
+    except DecodeError as error:
+        raise ValueError("this is no ONNX model") from error
+    for tensor in _tensors(proto):
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ValueError(
+                f"the values of {tensor.name[:60] or 'a tensor'} lie in another file; save the model as one file"
+            )
+
+
+def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
+    """Every tensor anywhere below a message: weights, attributes, branches, functions, and places yet unknown."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.is_repeated else (value,):
+                yield from _tensors(part)
+
+
 def window_of(model: bytes, inputs: int) -> int:
     """Rows that the file wants at once, from the width of its input; ValueError when it is no file for these inputs."""
+    refuse_outside_weights(model)
     try:
         session = open_session(model)
     except ERRORS as error:
@@ -148,7 +177,7 @@ def detector(
     )
 
 
-def _package(model: bytes, **values: object) -> ModelPackage:
+def _package(model: bytes, **values: Any) -> ModelPackage:
     precision, report = quantisation_of(model)
     return assemble(
         model,

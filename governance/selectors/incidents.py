@@ -18,6 +18,7 @@ from governance.selectors.series import buckets, iso, milliseconds, rolling_mean
 from governance.services import loop
 from governance.words import day
 from portal.core import plots
+from portal.core.clock import day_text, moment_text
 from portal.core.templatetags.phasegate import duration, quantity
 
 DEFAULT_LIMIT_S = 7200.0
@@ -185,7 +186,7 @@ def story(incident: Incident) -> Story:
 def _span(version: ModelVersion | None) -> str:
     if version is None or version.trained_from is None or version.trained_to is None:
         return ""
-    return f"{version.trained_from:%Y-%m-%d} – {version.trained_to:%Y-%m-%d}"
+    return f"{day_text(version.trained_from)} – {day_text(version.trained_to)}"
 
 
 def side_by_side(retraining: Retraining | None, unit: str) -> list[dict[str, Any]]:
@@ -233,7 +234,7 @@ def signed(version: ModelVersion) -> str:
         return _("not signed")
     role = version.signing_basis.get("role") or str(version.signed_by)
     way = _("standing approval") if version.signing_basis.get("standing_approval") else _("by hand")
-    return f"{role}, {version.signed_at:%Y-%m-%d %H:%M} UTC ({way})"
+    return f"{role}, {moment_text(version.signed_at)} UTC ({way})"
 
 
 def step_rows(retraining: Retraining) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from governance.models import Alert, Batch, DriftReport, Pipeline, Retraining, S
 from governance.rows import Floats, Ints
 from governance.services import incidents
 from portal.core import audit
+from portal.core.clock import day_text
 
 
 @dataclass
@@ -271,7 +272,7 @@ def cause_of(pipeline: Pipeline) -> str:
         return "Cause not known yet: the inputs have not been compared with their reference."
     worst = report.features[0]["name"] if report.features else ""
     if report.drifted:
-        return f"Inputs behave differently since {report.plant_from:%d %B %Y} (most: {worst})"
+        return f"Inputs behave differently since {day_text(report.plant_from)} (most: {worst})"
     return f"Inputs look as in the same season of earlier years (nearest to a change: {worst}): the relation to the label has moved"
 
 

@@ -338,7 +338,7 @@ def pipeline_update(
         wanted = rule_settings({**rule_of(locked, state), **rule})
         reference["rule"] = wanted
         moved = _change_rule(state, wanted) or moved
-    values = {k: data[k] for k in ("name", "expected_period_s", "owner") if k in data}
+    values: dict[str, Any] = {k: data[k] for k in ("name", "expected_period_s", "owner") if k in data}
     if reference != locked.reference:
         values["reference"] = reference
     changed = entity_update(actor=actor, obj=pipeline, data=values, expected_version=expected_version)

@@ -19,6 +19,7 @@ from governance.tables import DriftTable
 from governance.views.live import json_answer, link, plant_fact
 from governance.words import drift_sentence
 from portal.core.access import get_permitted
+from portal.core.clock import day_text
 from portal.core.pages import DetailPage, ListPage, Page
 from portal.core.templatetags.phasegate import quantity
 
@@ -100,7 +101,7 @@ class DriftReportPage(DetailPage):
         labels = {"ok": _("Within its limit"), "not_measured": _("Not measured")}
         return {
             "title": f"{obj.get_kind_display()}: {drift_sentence(obj, obj.pipeline.model.unit)}",
-            "subtitle": f"{obj.pipeline} · {obj.plant_from:%Y-%m-%d} – {obj.plant_to:%Y-%m-%d} ({_('plant time')})",
+            "subtitle": f"{obj.pipeline} · {day_text(obj.plant_from)} – {day_text(obj.plant_to)} ({_('plant time')})",
             "state": {"state": state, "label": labels.get(state, _("Differs"))},
             "replay_banner": replay_text(obj.pipeline.adoption.site) or None,
             "per_feature": per_feature,

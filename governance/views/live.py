@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from portal.core.api.renderers import dumps
+from portal.core.clock import moment_text
 from portal.core.templatetags.phasegate import plant
 
 
@@ -58,5 +59,5 @@ def wall_fact(moment: Any) -> Any:
     if moment is None:
         return ""
     return format_html(
-        '{} <span class="pg-quiet pg-small">{}</span>', f"{moment:%Y-%m-%d %H:%M:%S} UTC", _("wall time")
+        '{} <span class="pg-quiet pg-small">{}</span>', f"{moment_text(moment, seconds=True)} UTC", _("wall time")
     )

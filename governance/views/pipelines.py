@@ -19,6 +19,7 @@ from governance.selectors.setup import one_of
 from governance.tables import BatchTable, CheckResultTable, CheckTable, PipelineTable
 from governance.views.live import json_answer, link, plant_fact, wall_fact
 from portal.core.access import get_permitted, who_may
+from portal.core.clock import moment_text
 from portal.core.pages import DetailPage, ListPage, Page, UpdatePage
 from portal.core.records import entity_update
 from portal.core.templatetags.phasegate import duration
@@ -176,7 +177,7 @@ class BatchPage(DetailPage):
         graph, results = reads.batch_story(obj)
         failed = any(r.state == "failed" for r in results)
         return {
-            "title": f"{obj.stage.name}, {obj.plant_from:%Y-%m-%d %H:%M}",
+            "title": f"{obj.stage.name}, {moment_text(obj.plant_from)}",
             "subtitle": obj.pipeline.name,
             "state": {
                 "state": "failed" if failed else "ok" if results else "not_measured",
