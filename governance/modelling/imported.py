@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError, Message
 from numpy.typing import ArrayLike, NDArray
 from onnx.checker import ValidationError
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
