@@ -18,6 +18,7 @@ from governance.models import InboxMessage
 from governance.rows import RowBlock
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError
+from tests.conftest import skip_or_fail
 from tests.edge_bridge.agent.conftest import door, plc  # noqa: F401 - fixtures
 from tests.edge_bridge.agent.plant import AgentProcess, PlcThread
 from tests.edge_bridge.agent.test_faults import _start, _wait_for
@@ -56,7 +57,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     except OSError:
         mounted = False
     if not mounted:
-        pytest.skip("a small file system can be mounted by root alone")
+        skip_or_fail("a small file system can be mounted by root alone")
     yield Disk(where)
     subprocess.run(["umount", "-l", str(where)], check=False)
 
