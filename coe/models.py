@@ -11,6 +11,7 @@ from coe import choices
 from devices.models import Site, code_validator
 from governance.models import Incident
 from portal.core.access import Access
+from portal.core.clock import month_text
 from portal.core.models import Entity, User
 from portal.core.roles import SITE, USE_CASE
 from usecases.models import Adoption
@@ -189,7 +190,7 @@ class Retrospective(Entity):
         ]
 
     def __str__(self) -> str:
-        return f"{self.site}, {self.month:%B %Y}"
+        return f"{self.site}, {month_text(self.month)}"
 
     def get_absolute_url(self) -> str:
         return reverse("coe:retrospective", args=[self.pk])

@@ -14,6 +14,7 @@ from coe.periods import month_of, plus_months, quarter_name, quarter_of
 from coe.services.retrospectives import months_due
 from coe.services.reviews import first_quarter_of, measurable
 from devices.plant_time import plant_now
+from portal.core.clock import day_text, month_text
 from usecases.choices import Comparator
 from usecases.evidence import CriterionSpec, Measurement, Subject, register
 
@@ -51,15 +52,15 @@ def retrospective_held(subject: Subject) -> Measurement:
     last = max((month for month in months if month < this), default=None)
     if last is None:
         return Measurement.not_yet_due(
-            f"The site is in its first month; its first retrospective is due after {plus_months(this, 1):%d %b %Y} (plant time)."
+            f"The site is in its first month; its first retrospective is due after {day_text(plus_months(this, 1))} (plant time)."
         )
     found = Retrospective.objects.filter(site=site, month=last).first()
     if found is None:
         return Measurement.missing(
-            f"The retrospective of {last:%B %Y} is not filled in yet.", reverse("coe:retrospectives")
+            f"The retrospective of {month_text(last)} is not filled in yet.", reverse("coe:retrospectives")
         )
     held = found.state == RetrospectiveState.HELD
-    text = f"{last:%B %Y} (plant time): " + ("held." if held else "filled in from records, not held yet.")
+    text = f"{month_text(last)} (plant time): " + ("held." if held else "filled in from records, not held yet.")
     return Measurement.of(held, text, measured_at=subject.now, plant_at=now, link=found.get_absolute_url())
 
 
@@ -78,7 +79,7 @@ def roi_review_held(subject: Subject) -> Measurement:
     if first >= this:
         return Measurement.not_yet_due(
             f"{quarter_name(this)} is the first quarter of this adoption; its review is due after "
-            f"{plus_months(this, 3):%d %b %Y} (plant time)."
+            f"{day_text(plus_months(this, 3))} (plant time)."
         )
     found = RoiReview.objects.filter(adoption=adoption, quarter=last).first()
     if found is None and not measurable(adoption):
@@ -100,7 +101,7 @@ def overdue_actions(subject: Subject) -> Measurement:
     late = Action.objects.filter(site=site, state=ActionState.OPEN, due_on__lt=subject.now.date()).order_by("due_on")
     rows = list(late.values_list("text", "due_on"))
     text = (
-        f"The oldest is due since {rows[0][1]:%d %b %Y}: {rows[0][0]}" if rows else "No action of the site is overdue."
+        f"The oldest is due since {day_text(rows[0][1])}: {rows[0][0]}" if rows else "No action of the site is overdue."
     )
     return Measurement.of(
         len(rows),

@@ -12,7 +12,7 @@ from coe import selectors
 from coe.catalogue import PORTAL_SIGNERS, SPONSOR_SIGNS, WORDS
 from coe.models import Appointment, Certificate, CoeRole
 from devices.models import Site
-from portal.core.clock import rfc3339, wall_now
+from portal.core.clock import day_text, rfc3339, wall_now
 from portal.core.roles import ROLES
 from portal.core.signing import SigningVerdict
 from usecases.models import UseCase
@@ -77,7 +77,7 @@ def _by_role(
     # An interim appointment stands in for a certificate that was never earned, not for one that expired or was revoked.
     interim = next((a for a in valid if a.interim), None)
     if interim is not None and not certificates:
-        until = f"{interim.valid_until:%d %b %Y}"
+        until = day_text(interim.valid_until)
         return SigningVerdict(
             True,
             f"{role.name}, interim until {until}; there is no certificate yet.",
@@ -111,10 +111,10 @@ def _basis(appointment: Appointment, certificate: Certificate | None) -> dict[st
 def _no_appointment(role: CoeRole, every: list[Appointment], here: list[Appointment], site: Any, now: datetime) -> str:
     past = [end for a in here if (end := selectors.appointment_end_of(a)) is not None and end <= now]
     if past:
-        return f"Your appointment as {role.name} ended on {max(past):%d %b %Y}. Ask the CoE lead for a new one."
+        return f"Your appointment as {role.name} ended on {day_text(max(past))}. Ask the CoE lead for a new one."
     coming = [a for a in here if a.valid_from > now]
     if coming:
-        return f"Your appointment as {role.name} begins on {min(a.valid_from for a in coming):%d %b %Y}."
+        return f"Your appointment as {role.name} begins on {day_text(min(a.valid_from for a in coming))}."
     elsewhere = [a for a in every if selectors.appointment_valid(a, now)]
     if elsewhere:
         where = str(site) if site is not None else "all sites"
@@ -132,9 +132,9 @@ def _no_certificate(role: CoeRole, certificates: list[Certificate], now: datetim
     newest = certificates[0]
     if newest.revoked_at is not None and newest.revoked_at <= now:
         why = f" ({newest.revoked_reason})" if newest.revoked_reason else ""
-        return f"Your certificate as {role.name} was revoked on {newest.revoked_at:%d %b %Y}{why}. {take} again."
+        return f"Your certificate as {role.name} was revoked on {day_text(newest.revoked_at)}{why}. {take} again."
     return (
-        f"Your certificate as {role.name} expired on {newest.valid_until:%d %b %Y}, "
+        f"Your certificate as {role.name} expired on {day_text(newest.valid_until)}, "
         f"{max(1, (now - newest.valid_until).days)} days ago. {take} again to renew it."
     )
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from coe import selectors
 from coe.models import Action, Certificate, Retrospective, RoiReview
 from coe.periods import quarter_name
-from portal.core.clock import wall_now
+from portal.core.clock import month_text, wall_now
 from portal.core.templatetags.phasegate import money
 
 STATUS = '{% include "components/status.html" with state=shown label=label only %}'
@@ -94,7 +94,7 @@ class RetrospectiveTable(tables.Table):
         row_attrs = {"data-href": lambda record: record.get_absolute_url()}
 
     def render_month(self, value: Any) -> str:
-        return f"{value:%B %Y}"
+        return month_text(value)
 
     def value_month(self, value: Any) -> str:
         return f"{value:%Y-%m}"
@@ -107,7 +107,7 @@ class ActionTable(tables.Table):
     text = tables.Column(linkify=True, verbose_name=_("What"))
     site = tables.Column(accessor="site__name", verbose_name=_("Site"))
     owner = PersonColumn(verbose_name=_("Owner"))
-    due_on = tables.DateColumn(format="j M Y", verbose_name=_("Due (wall time)"))
+    due_on = tables.DateColumn(verbose_name=_("Due (wall time)"))
     state = StatusColumn(action_state, verbose_name=_("State"))
 
     class Meta:

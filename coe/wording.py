@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from portal.core.clock import day_text
 from usecases.domain.sentences import Sentence
 
 
@@ -40,7 +42,7 @@ def _templates() -> dict[str, str]:
 
 def _figure(key: str, value: Any) -> Any:
     if key == "until":
-        return str(value)[:10]
+        return day_text(date.fromisoformat(str(value)[:10]))
     if isinstance(value, float):
         if value in (float("inf"), float("-inf")):
             return _("any")

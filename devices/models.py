@@ -16,6 +16,7 @@ from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 from devices import choices
 from devices.domain.units import is_unit
 from portal.core.access import Access, container_permissions
+from portal.core.clock import moment_text
 from portal.core.models import Entity, ExternallyKeyed, User
 from portal.core.roles import SITE
 
@@ -120,7 +121,7 @@ class PlantClock(models.Model):
         verbose_name = _("plant clock")
 
     def __str__(self) -> str:
-        return f"{self.site}: {self.plant_now:%Y-%m-%d %H:%M}"
+        return f"{self.site}: {moment_text(self.plant_now)}"
 
 
 class Location(Entity, ExternallyKeyed):

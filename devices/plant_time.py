@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from devices.choices import DeviceKind, DeviceState, ReplayState, SiteKind
 from devices.models import Device, PlantClock, Site
 from portal.core import audit
-from portal.core.clock import wall_now
+from portal.core.clock import moment_text, wall_now
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.ids import uuid7
 
@@ -67,7 +67,7 @@ def replay_text(site: Site) -> str:
     clock = plant_clock(site)
     if clock is None:
         return _("%(kind)s, not started yet") % {"kind": kind}
-    words = {"kind": kind, "at": f"{clock.plant_now:%Y-%m-%d %H:%M}", "pace": f"{clock.rows_per_second:g}"}
+    words = {"kind": kind, "at": moment_text(clock.plant_now), "pace": f"{clock.rows_per_second:g}"}
     if clock.state == ReplayState.FINISHED:
         return _("%(kind)s: replay finished at plant time %(at)s") % words
     if clock.state == ReplayState.PAUSED:

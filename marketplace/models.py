@@ -14,6 +14,7 @@ from devices.models import code_validator
 from governance.models import Model
 from marketplace import choices
 from portal.core.access import Access, container_permissions
+from portal.core.clock import moment_text
 from portal.core.models import Entity, User
 from portal.core.roles import SERVICE, USE_CASE
 from usecases.models import UseCase
@@ -151,7 +152,7 @@ class UsageEvent(Entity):
         indexes = [models.Index(fields=["subscription", "time"]), models.Index(fields=["subscription", "invoice"])]
 
     def __str__(self) -> str:
-        return f"{self.subscription} {self.time:%Y-%m-%d %H:%M:%S}"
+        return f"{self.subscription} {moment_text(self.time, seconds=True)}"
 
 
 class Invoice(Entity):

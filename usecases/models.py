@@ -12,6 +12,7 @@ from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from devices.models import Device, Location, Site, code_validator, externally_unique
 from portal.core.access import Access, container_permissions
+from portal.core.clock import day_text
 from portal.core.models import Entity, ExternallyKeyed, User
 from portal.core.roles import SITE, USE_CASE
 from usecases import choices
@@ -141,7 +142,7 @@ class KpiReading(Entity):
         ]
 
     def __str__(self) -> str:
-        return f"{self.outcome} {self.period_from:%Y-%m-%d}"
+        return f"{self.outcome} {day_text(self.period_from)}"
 
 
 class ScoringRound(Entity):

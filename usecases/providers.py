@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from devices.choices import DeviceKind, DeviceState
 from devices.models import Channel, Device
+from portal.core.clock import day_text
 from usecases.choices import Comparator, Label, RoundState
 from usecases.evidence import CriterionSpec, Measurement, Subject, register
 from usecases.gate_rules import RATERS
@@ -37,7 +38,7 @@ def baseline(subject: Subject) -> Measurement:
     first = ready[0]
     text = (
         f"{first.kpi}: {first.baseline_value:.4g} {first.unit} per {first.exposure_unit} over "
-        f"{first.baseline_exposure:,.0f} {first.exposure_unit}, {first.baseline_from:%d %b %Y} to {first.baseline_to:%d %b %Y}."
+        f"{first.baseline_exposure:,.0f} {first.exposure_unit}, {day_text(first.baseline_from)} to {day_text(first.baseline_to)}."
     )
     return Measurement.of(len(ready) == len(rows), text, measured_at=subject.now, link=_page(subject))
 
@@ -57,7 +58,7 @@ def target(subject: Subject) -> Measurement:
         if wrong
         else "; ".join(
             f"{o.kpi}: {o.target_value:.4g} {o.unit} per {o.exposure_unit}"
-            + (f" by {o.target_by:%d %b %Y}" if o.target_by else "")
+            + (f" by {day_text(o.target_by)}" if o.target_by else "")
             for o in rows
         )
     )

@@ -9,7 +9,7 @@ from django.db.models import Case, CharField, Exists, OuterRef, Prefetch, QueryS
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from portal.core.clock import wall_now
+from portal.core.clock import moment_text, wall_now
 from usecases import evidence as registry
 from usecases import measuring
 from usecases.choices import Comparator, CriterionState, GateState, Phase
@@ -141,7 +141,7 @@ def _row(
     if found and value is not None and found.text:
         notes.append(found.text)
     if found and state == CriterionState.SLIPPED and found.deadline:
-        notes.append(_("Slipped; grace ends {at} UTC.").format(at=f"{found.deadline:%d %b %Y %H:%M}"))
+        notes.append(_("Slipped; grace ends {at} UTC.").format(at=moment_text(found.deadline)))
     if not spec.required:
         notes.append(_("Shown only: the decision does not wait for it."))
     if spec.safety:

@@ -9,7 +9,7 @@ from django.db import transaction
 from coe.choices import ActionState
 from coe.models import Action
 from portal.core import audit
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.notifications import notify
 from portal.core.records import change_state, entity_create, entity_delete, entity_update
@@ -36,7 +36,7 @@ def _tell_owner(action: Action, actor: Any) -> None:
         notify(
             user_ids=[action.owner_id],
             kind="action",
-            text=f"Yours until {action.due_on:%d %b %Y}: {action.text}",
+            text=f"Yours until {day_text(action.due_on)}: {action.text}",
             url=action.get_absolute_url(),
             dedupe_key=f"action:{action.pk}:{action.owner_id}",
         )

@@ -13,7 +13,7 @@ from coe.catalogue import LONGEST_INTERIM
 from coe.models import Appointment, CoeRole
 from devices.models import Site
 from portal.core import audit
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, wall_now
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.models import User
 from portal.core.notifications import notify
@@ -100,7 +100,7 @@ def appointment_end(
     now = wall_now()
     end = selectors.appointment_end_of(appointment)
     if end is not None and end <= now:
-        raise DomainError("wrong_state", f"This appointment ended on {end:%d %b %Y} already.")
+        raise DomainError("wrong_state", f"This appointment ended on {day_text(end)} already.")
     versioned_update(appointment, expected_version=expected_version, where={"ended_at": None}, ended_at=now)
     audit.record(actor=actor, action="appointment.end", obj=appointment, changes={"reason": reason.strip()})
     notify(

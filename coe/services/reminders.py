@@ -8,7 +8,7 @@ from coe import selectors
 from coe.catalogue import REMIND_BEFORE
 from coe.choices import ActionState
 from coe.models import Action
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, wall_now
 from portal.core.notifications import notify
 
 
@@ -30,7 +30,7 @@ def remind(*, now: datetime | None = None) -> dict[str, int]:
         notify(
             user_ids=[certificate.user_id],
             kind="certificate",
-            text=f"Your certificate as {certificate.role} expires on {certificate.valid_until:%d %b %Y}"
+            text=f"Your certificate as {certificate.role} expires on {day_text(certificate.valid_until)}"
             + (f": take “{track}” again." if track else "."),
             url=track.get_absolute_url() if track else certificate.get_absolute_url(),
             dedupe_key=f"certificate:{certificate.pk}:{step}",
@@ -45,7 +45,7 @@ def remind(*, now: datetime | None = None) -> dict[str, int]:
         notify(
             user_ids=people,
             kind="appointment",
-            text=f"The appointment as {appointment.role}{where} ends on {appointment.valid_until:%d %b %Y}.",
+            text=f"The appointment as {appointment.role}{where} ends on {day_text(appointment.valid_until)}.",
             url=appointment.get_absolute_url(),
             dedupe_key=f"appointment:{appointment.pk}:{step}",
         )
@@ -55,7 +55,7 @@ def remind(*, now: datetime | None = None) -> dict[str, int]:
         notify(
             user_ids=[action.owner_id],
             kind="action",
-            text=f"Overdue since {action.due_on:%d %b %Y}: {action.text}",
+            text=f"Overdue since {day_text(action.due_on)}: {action.text}",
             url=action.get_absolute_url(),
             dedupe_key=f"action-late:{action.pk}:{action.due_on}",
         )

@@ -19,7 +19,7 @@ from devices.plant_time import plant_clock, plant_now
 from governance.models import Batch, Incident
 from governance.selectors.models import in_service
 from portal.core import audit
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.notifications import notify, people_who_may
 from portal.core.records import change_state, entity_update, versioned_update
@@ -65,7 +65,7 @@ def retrospective_prepare(*, site: Site, month: date, actor: Any = None) -> Retr
     now = plant_now(site, fresh=True)
     month = month_of(month)
     if month > now.date():
-        raise InvalidInput({"month": f"Plant time at {site} is {now:%d %b %Y}: this month has not begun."})
+        raise InvalidInput({"month": f"Plant time at {site} is {day_text(now)}: this month has not begun."})
     found = Retrospective.objects.filter(site=site, month=month).first()
     if found is not None and found.state == RetrospectiveState.HELD:
         return found
@@ -153,7 +153,8 @@ def retrospective_hold(
     over = plus_months(retrospective.month, 1)
     if plant_now(site, fresh=True).date() < over:
         raise DomainError(
-            "month_not_over", f"The month is over on {over:%d %b %Y} (plant time); until then it can only be looked at."
+            "month_not_over",
+            f"The month is over on {day_text(over)} (plant time); until then it can only be looked at.",
         )
     values = _texts(data or {})
     texts = {"went_well": retrospective.went_well, "to_improve": retrospective.to_improve} | values

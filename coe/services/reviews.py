@@ -20,7 +20,7 @@ from coe.wording import enough_words
 from devices.plant_time import plant_now
 from governance.models import Batch
 from portal.core import audit
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.models import User
 from portal.core.notifications import notify, people_who_may
@@ -92,7 +92,9 @@ def _provable_from(rows: list[Gained], verdict: str) -> str:
     if any(row.until is None and not row.enough for row in waiting):
         return _("Not provable by waiting at the present pace; the page says what it would take.")
     latest = max(row.until for row in waiting if row.until is not None)
-    return _("Not provable until %(until)s (plant time) at the present pace.") % {"until": latest}
+    return _("Not provable until %(until)s (plant time) at the present pace.") % {
+        "until": day_text(date.fromisoformat(latest))
+    }
 
 
 @transaction.atomic
@@ -105,7 +107,7 @@ def roi_review_prepare(*, adoption: Adoption, quarter: date, actor: Any = None) 
     over = plus_months(quarter, 3)
     if now.date() < over:
         raise InvalidInput(
-            {"quarter": f"Plant time at {adoption.site} is {now:%d %b %Y}: this quarter is over on {over:%d %b %Y}."}
+            {"quarter": f"Plant time at {adoption.site} is {day_text(now)}: this quarter is over on {day_text(over)}."}
         )
     found = RoiReview.objects.filter(adoption=adoption, quarter=quarter).first()
     if found is not None and found.held_at is not None:
@@ -184,7 +186,7 @@ def roi_review_hold(*, actor: Any, review: RoiReview, note: str, expected_versio
     if expected_version is not None and review.version != expected_version:
         raise StaleWrite
     if review.held_at is not None:
-        raise DomainError("wrong_state", f"This review was held on {review.held_at:%d %b %Y} already.")
+        raise DomainError("wrong_state", f"This review was held on {day_text(review.held_at)} already.")
     if not note.strip():
         raise InvalidInput({"note": "Write what you conclude from it: go on, change something, or stop."})
     versioned_update(

@@ -19,6 +19,7 @@ from coe.tables import ActionTable, RetrospectiveTable, RoiReviewTable, action_s
 from coe.views.common import button, coe_crumb, tabs, unnamed
 from devices.plant_time import plant_now
 from portal.core.access import get_permitted, require
+from portal.core.clock import day_text, moment_text, month_text
 from portal.core.errors import StaleWrite
 from portal.core.pages import ActionPage, DeletePage, DetailPage, FormPage, ListPage, UpdatePage
 
@@ -61,10 +62,13 @@ class RetrospectivePage(DetailPage):
         return [(_("Retrospectives"), reverse("coe:retrospectives")), (_("Month"), "")]
 
     def facts(self, obj: Retrospective) -> list[tuple[str, Any]]:
-        rows: list[tuple[str, Any]] = [(_("Site"), obj.site), (_("Month"), _("%s (plant time)") % f"{obj.month:%B %Y}")]
+        rows: list[tuple[str, Any]] = [
+            (_("Site"), obj.site),
+            (_("Month"), _("%s (plant time)") % month_text(obj.month)),
+        ]
         if obj.held_at:
             rows += [
-                (_("Held"), f"{obj.held_at:%d %b %Y, %H:%M} UTC"),
+                (_("Held"), f"{moment_text(obj.held_at)} UTC"),
                 (_("Held by"), selectors.person_label(self.request.user, obj.held_by)),
             ]
         return rows
@@ -107,7 +111,7 @@ class RetrospectivePage(DetailPage):
     def more(self, obj: Retrospective) -> dict[str, Any]:
         held = obj.state == RetrospectiveState.HELD
         return {
-            "title": f"{obj.site}: {obj.month:%B %Y}",
+            "title": f"{obj.site}: {month_text(obj.month)}",
             "subtitle": _("Monthly retrospective, plant time"),
             "state": "done" if held else "draft",
             "state_label": obj.get_state_display() if obj.summary.get("complete", True) else _("Month still running"),
@@ -210,7 +214,7 @@ class RoiReviewPage(DetailPage):
         ]
         if obj.held_at:
             rows += [
-                (_("Held"), f"{obj.held_at:%d %b %Y, %H:%M} UTC"),
+                (_("Held"), f"{moment_text(obj.held_at)} UTC"),
                 (_("Held by"), selectors.person_label(self.request.user, obj.held_by)),
             ]
         return rows
@@ -381,12 +385,12 @@ class ActionDetail(DetailPage):
         rows: list[tuple[str, Any]] = [
             (_("Site"), obj.site),
             (_("Owner"), selectors.person_label(self.request.user, obj.owner)),
-            (_("Due (wall time)"), f"{obj.due_on:%d %b %Y}"),
+            (_("Due (wall time)"), day_text(obj.due_on)),
         ]
         if obj.amount is not None:
             rows.append((_("Budget to move"), f"{obj.amount:+,.0f} {obj.currency}"))
         if obj.closed_at:
-            rows.append((_("Closed"), f"{obj.closed_at:%d %b %Y, %H:%M} UTC"))
+            rows.append((_("Closed"), f"{moment_text(obj.closed_at)} UTC"))
         return rows
 
     def actions(self, obj: Action) -> list[dict[str, Any]]:

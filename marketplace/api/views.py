@@ -12,7 +12,6 @@ from rest_framework.response import Response
 from marketplace import filters, models, selectors, services
 from marketplace.api import serializers as shapes
 from portal.core.access import require
-from portal.core.api import idempotency
 from portal.core.api.viewsets import BaseViewSet, CreateMixin, EntityViewSet, ReadViewSet, UpdateMixin
 
 _TIMES = ("created_at", "updated_at", "id")
@@ -169,17 +168,6 @@ class SubscriptionViewSet(CreateMixin, BaseViewSet):
         )
         body = shapes.ClientKeySerializer(key, context=self.get_serializer_context()).data | {"secret": secret}
         return Response(body, status=201, headers={"ETag": key.etag, "Cache-Control": "no-store"})
-
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """What is kept for an Idempotency-Key never holds a key's text."""
-        record, data = self._record, getattr(response, "data", None)
-        if record is None or not isinstance(data, dict) or "secret" not in data:
-            return super().finalize_response(request, response, *args, **kwargs)
-        self._record = None
-        response = super().finalize_response(request, response, *args, **kwargs)
-        kept = Response({k: v for k, v in data.items() if k != "secret"}, status=response.status_code)
-        idempotency.finish(record, kept)
-        return response
 
 
 class ClientKeyViewSet(ReadViewSet):

@@ -19,7 +19,7 @@ from marketplace.models import Allocation, Invoice, InvoiceLine, Subscription, U
 from marketplace.money import MICRO, unit_price
 from marketplace.terms import METER, price_plan
 from portal.core import audit
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, month_text, wall_now
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.notifications import notify, people_who_may
 from portal.core.records import change_state, versioned_update
@@ -100,7 +100,7 @@ def _already_billed(subscription: Subscription, besides: Invoice | None) -> dict
 
 
 def _line(line: billing.InvoiceLine, position: int, plan_name: str) -> InvoiceLine:
-    month = f"{line.period.start:%B %Y}"
+    month = month_text(line.period.start)
     text = {
         billing.LineKind.FEE: f"Monthly fee, plan {plan_name}, {month}",
         billing.LineKind.INCLUDED: f"Rows included in the plan, {month}",
@@ -232,9 +232,9 @@ def invoice_draft(*, actor: Any, subscription: Subscription, period: str, now: d
     if locked.internal:
         raise DomainError("internal", "An internal test is never invoiced; look at its preview.")
     if wanted.end <= locked.started_at:
-        raise InvalidInput({"period": f"The subscription began on {locked.started_at:%d %B %Y}."})
+        raise InvalidInput({"period": f"The subscription began on {day_text(locked.started_at)}."})
     if now < wanted.end and (locked.ended_at is None or now < wanted.start):
-        raise DomainError("month_running", f"{wanted.start:%B %Y} is not over yet; look at the preview.")
+        raise DomainError("month_running", f"{month_text(wanted.start)} is not over yet; look at the preview.")
     known = {invoice.period: invoice for invoice in locked.invoices.all()}
     for month in _months(locked, wanted):
         if month not in known:

@@ -22,6 +22,7 @@ from marketplace.services.offers import publish_obstacles
 from marketplace.tables import ServiceTable
 from marketplace.views.common import ConfirmPage
 from portal.core.access import get_permitted, may, require
+from portal.core.clock import day_text
 from portal.core.errors import DomainError
 from portal.core.pages import ActionPage, CreatePage, DetailPage, FormPage, ListPage, UpdatePage
 
@@ -110,7 +111,7 @@ class ServicePage(DetailPage):
             (_("Made of"), obj.use_case),
             (_("Model"), obj.model),
             (_("Rows a call"), f"{MAX_ROWS:,}"),
-            (_("Published"), f"{obj.published_at:%d %b %Y}" if obj.published_at else ""),
+            (_("Published"), day_text(obj.published_at) if obj.published_at else ""),
         ]
 
     def more(self, obj: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from marketplace.forms import MonthForm
 from marketplace.models import Invoice, Service, Subscription
 from marketplace.tables import InvoiceTable
 from portal.core.access import get_permitted, require
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, moment_text, month_text, wall_now
 from portal.core.exports import csv_response
 from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage, Page
 
@@ -64,8 +64,8 @@ class InvoicePage(DetailPage):
             (_("Customer"), obj.subscription.customer),
             (_("Service"), obj.subscription.service),
             (_("Plan"), obj.subscription.plan),
-            (_("Issued"), f"{obj.issued_at:%d %b %Y, %H:%M} UTC" if obj.issued_at else ""),
-            (_("Paid"), f"{obj.paid_at:%d %b %Y}" if obj.paid_at else ""),
+            (_("Issued"), f"{moment_text(obj.issued_at)} UTC" if obj.issued_at else ""),
+            (_("Paid"), day_text(obj.paid_at) if obj.paid_at else ""),
         ]
 
     def actions(self, obj: Any) -> list[dict[str, Any]]:
@@ -190,7 +190,7 @@ class PreviewPage(Page):
         return self.render(
             "marketplace/preview.html",
             {
-                "title": _("Invoice so far, %(month)s") % {"month": f"{preview.period.start:%B %Y}"},
+                "title": _("Invoice so far, %(month)s") % {"month": month_text(preview.period.start)},
                 "breadcrumbs": [
                     (_("Usage"), reverse("marketplace:usage")),
                     (str(obj), obj.get_absolute_url()),

@@ -17,7 +17,7 @@ from marketplace.models import ClientKey, Service, Subscription, UsageEvent
 from marketplace.tables import UsageEventTable
 from marketplace.views.common import ConfirmPage
 from portal.core.access import get_permitted, require
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, wall_now
 from portal.core.errors import DomainError
 from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage, add_errors
 
@@ -92,8 +92,8 @@ class SubscriptionPage(DetailPage):
             (_("Plan"), selectors.plan_in_words(obj.plan)),
             (_("Customer"), obj.customer),
             (_("Subscriber"), obj.owner),
-            (_("Since"), f"{obj.started_at:%d %b %Y}"),
-            (_("Ended"), f"{obj.ended_at:%d %b %Y}" if obj.ended_at else _("still running")),
+            (_("Since"), day_text(obj.started_at)),
+            (_("Ended"), day_text(obj.ended_at) if obj.ended_at else _("still running")),
         ]
 
     def more(self, obj: Any) -> dict[str, Any]:

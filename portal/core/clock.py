@@ -1,6 +1,8 @@
 """Wall time. Plant time belongs to a site's data and is read from ``devices.plant_time``; the two never mix."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+
+from django.utils.formats import date_format
 
 
 def wall_now() -> datetime:
@@ -12,3 +14,18 @@ def rfc3339(moment: datetime) -> str:
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def day_text(value: date) -> str:
+    """The day as every page writes it: "22 Nov 2026" (``portal/formats``)."""
+    return date_format(value, "DATE_FORMAT")
+
+
+def moment_text(value: datetime, *, seconds: bool = False) -> str:
+    """The moment as every page writes it: "22 Nov 2026, 17:30", UTC or plant time as it is given."""
+    return date_format(value, "DATETIME_FORMAT") + (f":{value:%S}" if seconds else "")
+
+
+def month_text(value: date) -> str:
+    """The month as every page writes it: "November 2026"."""
+    return date_format(value, "YEAR_MONTH_FORMAT")

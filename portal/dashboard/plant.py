@@ -20,6 +20,7 @@ from devices.models import Device, Site
 from devices.plant_time import plant_now, replay_finished, replay_text
 from devices.selectors import reach_of, with_connectivity
 from governance.selectors.trust import Freshness, drift_lines, freshness, newest_reports, with_newest
+from portal.core.clock import month_text
 from portal.core.templatetags.phasegate import quantity
 from portal.dashboard import trouble
 from portal.dashboard.cockpit import LiveModel, live_pipelines, mean_error
@@ -232,7 +233,7 @@ def _ahead(row: Row) -> Ahead:
         label = _("Review of gate %(n)s: %(what)s") % {"n": row.number, "what": row.title}
         return Ahead(row.kind, label, reverse("usecases:review", args=[row.pk]), None, row.since)
     if row.due_on is not None and row.kind == "retrospective":
-        label = _("Retrospective of %(month)s") % {"month": f"{row.due_on:%B %Y}"}
+        label = _("Retrospective of %(month)s") % {"month": month_text(row.due_on)}
         return Ahead(row.kind, label, reverse("coe:retrospective", args=[row.pk]), None, None)
     quarter = quarter_name(row.due_on) if row.due_on else ""
     label = _("ROI review of %(quarter)s: %(what)s") % {"quarter": quarter, "what": row.title}

@@ -25,7 +25,7 @@ from devices.plant_time import plant_now
 from devices.selectors import onboarding_queue, reach_of
 from governance.choices import IncidentState, VersionState
 from governance.models import Incident, ModelVersion
-from portal.core.clock import wall_now
+from portal.core.clock import month_text, wall_now
 from portal.dashboard.rows import Row, branch, count, gather
 from usecases.choices import RoundState
 from usecases.gate_rules import SIGNERS, SignerSlot
@@ -409,7 +409,7 @@ def _words(row: Row) -> tuple[str, str, str]:
         text = _("Renew your certificate as %(what)s") % words
         return text, _("See the role"), _("Without it you can no longer sign")
     if row.kind == "retrospective" and row.due_on is not None:
-        words["month"] = f"{row.due_on:%B %Y}"
+        words["month"] = month_text(row.due_on)
         return _("Hold the retrospective of %(month)s") % words, _("Open it, it is filled in"), older
     if row.kind == "roi_review" and row.due_on is not None:
         words["quarter"] = quarter_name(row.due_on)

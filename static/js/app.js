@@ -1,5 +1,5 @@
 /* The page's entry: wires the shell once and the components again after each htmx swap. Never imported by others. */
-import { all, csrfToken, kept, locale, toast, wallNow, word } from "./core.js";
+import { all, csrfToken, kept, locale, momentText, toast, wallNow, word } from "./core.js";
 import { startPolling } from "./live.js";
 import { prepareTables } from "./tables.js";
 
@@ -133,7 +133,7 @@ function tellTimes(scope = document) {
   for (const node of all("time[datetime]", scope)) {
     const at = Date.parse(node.dateTime);
     if (Number.isNaN(at)) continue;
-    const utc = `${new Date(at).toISOString().replace("T", " ").replace(/(:\d\d)\.\d+Z$/, "$1")} UTC`;
+    const utc = `${momentText(at, { seconds: true })} UTC`;
     if (!node.dataset.exact) {
       node.dataset.exact = utc;
       if (!node.title.includes("UTC")) node.title = node.title ? `${node.title}: ${utc}` : utc;

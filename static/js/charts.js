@@ -1,6 +1,6 @@
 /* Charts: a figure {data, layout} as plain JSON, colours written as CSS (var(--pg-measured)), drawn by Plotly, which is
    loaded only here. Each chart has a table of its data, CSV and PNG, arrow keys, and follows theme, size and live data. */
-import { all, componentData, download, downloadText, inScheme, loadScript, locale, make, resolveColours, token, toCsv, toast, word } from "./core.js";
+import { all, componentData, download, downloadText, inScheme, loadScript, locale, make, momentText, resolveColours, toast, toCsv, token, word } from "./core.js";
 
 const charts = new Map();
 const TABLE_ROWS = 500;
@@ -26,6 +26,31 @@ function baseLayout(node) {
     yaxis: { ...axis, zeroline: false },
     extra: axis,
   };
+}
+
+/* Days before months and 24 hours, as everywhere; Plotly's own axes write "Nov 22". */
+const day = 86400000;
+const dated = {
+  hoverformat: "%-d %b %Y, %H:%M",
+  tickformatstops: [
+    { dtickrange: [null, 60000], value: "%H:%M:%S\n%-d %b %Y" },
+    { dtickrange: [60000, day], value: "%H:%M\n%-d %b %Y" },
+    { dtickrange: [day, "M1"], value: "%-d %b\n%Y" },
+    { dtickrange: ["M1", "M12"], value: "%b\n%Y" },
+    { dtickrange: ["M12", null], value: "%Y" },
+  ],
+};
+const ISO_DAY = /^\d{4}-\d\d-\d\d$/;
+const ISO_MOMENT = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]00:00)?$/;
+const isMoment = (value) => typeof value === "string" && (ISO_DAY.test(value) || ISO_MOMENT.test(value));
+
+/** A day or moment of the data as every page writes it; anything else as it is. */
+function written(value) {
+  if (!isMoment(value)) return value;
+  const at = Date.parse(ISO_DAY.test(value) ? `${value}T00:00Z` : `${value.replace(" ", "T").replace(/(Z|[+-]00:00)$/, "")}Z`);
+  if (Number.isNaN(at)) return value;
+  const text = momentText(at, { seconds: at % 60000 !== 0 });
+  return ISO_DAY.test(value) ? text.split(",")[0] : text;
 }
 
 const isObject = (value) => value && typeof value === "object" && !Array.isArray(value);
@@ -57,6 +82,12 @@ function laidOut(chart) {
     if (/^[xy]axis/.test(key) && typeof axis.title === "string") axis.title = { text: axis.title };
   }
   for (const key of Object.keys(layout)) if (/^[xy]axis\d+$/.test(key) && !(key in base)) base[key] = extra;
+  for (const trace of chart.figure.data || []) {
+    for (const letter of ["x", "y"]) {
+      const key = (trace[`${letter}axis`] || letter).replace(letter, `${letter}axis`);
+      if (isMoment(trace[letter]?.[0]) && layout[key]?.type !== "category") base[key] = { ...(base[key] || extra), ...dated };
+    }
+  }
   for (const shape of layout.shapes || []) shape.line = merge({ width: 1.5 }, shape.line);
   return { data: resolveColours(chart.figure.data || [], known).map(coloured), layout: merge(base, layout) };
 }
@@ -139,7 +170,7 @@ function showTable(chart) {
   const box = chart.node.querySelector("[data-chart-data]");
   const [header, ...rows] = rowsOf(chart.figure);
   const number = new Intl.NumberFormat(locale(), { maximumSignificantDigits: 6 });
-  const text = (value) => (typeof value === "number" ? number.format(value) : value ?? "–");
+  const text = (value) => (typeof value === "number" ? number.format(value) : written(value) ?? "–");
   const head = make("tr", {}, ...header.map((name, i) => make("th", { scope: "col", class: i ? "pg-num" : "" }, name || "–")));
   const body = rows.slice(0, TABLE_ROWS).map((row) => make("tr", {}, ...row.map((value, i) => make(i ? "td" : "th", { class: i ? "pg-num" : "", scope: i ? null : "row" }, String(text(value))))));
   const caption = rows.length > TABLE_ROWS ? make("caption", {}, `${TABLE_ROWS} / ${rows.length}: CSV`) : null;

@@ -12,6 +12,16 @@ export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches
 
 export const locale = () => document.documentElement.lang || "en";
 
+const british = (language) => (language === "en" ? "en-GB" : language);
+const writer = new Intl.DateTimeFormat(british(locale()), { timeZone: "UTC", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+/** A moment in UTC as every page writes it, "22 Nov 2026, 17:30"; seconds where they are asked for. */
+export function momentText(at, { seconds = false } = {}) {
+  const part = Object.fromEntries(writer.formatToParts(at).map(({ type, value }) => [type, value]));
+  const month = part.month.slice(0, 3);
+  return `${part.day}${locale() === "de" ? "." : ""} ${month} ${part.year}, ${part.hour}:${part.minute}${seconds ? `:${part.second}` : ""}`;
+}
+
 /** What the person chose to keep in this browser: theme, density, closed menu sections, hidden columns. */
 export const kept = {
   read() {

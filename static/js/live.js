@@ -3,7 +3,7 @@
 import { all, locale, wallNow, word } from "./core.js";
 
 const polled = new WeakMap();
-const clock = new Intl.DateTimeFormat(locale(), { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = new Intl.DateTimeFormat(locale(), { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 function say(part, state) {
   const { node } = part;

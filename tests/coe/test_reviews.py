@@ -11,7 +11,7 @@ import pytest
 from coe import services
 from coe.models import Action, RoiReview
 from coe.providers import overdue_actions, retrospective_held, roi_review_held, roles_filled
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.models import AuditEntry, Notification
 from tests.coe.builders import appoint, batch, certify, incident, pipeline, replay, weekly
@@ -253,7 +253,7 @@ def test_gate_4_reads_the_last_retrospective_or_says_not_yet_due(cast: Any, adop
     batch(line, datetime(2014, 4, 2, tzinfo=UTC), model_version=make_version(line.model))
     early = retrospective_held(subject(cast, adoption))
     assert early.status == "not_yet_due"
-    assert "01 May 2014" in early.text
+    assert "1 May 2014" in early.text
     incident(line, datetime(2014, 3, 5, tzinfo=UTC), detected_after=timedelta(hours=3))
     assert retrospective_held(subject(cast, adoption)).status == "not_measured"
     made = services.retrospective_prepare(site=cast.home, month=date(2014, 3, 1))
@@ -319,5 +319,5 @@ def test_too_few_weeks_give_the_date_from_which_proof_can_be_expected(cast: Any,
     row = review.detail["outcomes"][0]
     assert row["enough"] is False
     assert row["until"] > "2014-04-01"
-    assert row["until"] in review.provable_from
+    assert day_text(date.fromisoformat(row["until"])) in review.provable_from
     assert "(plant time)" in review.provable_from

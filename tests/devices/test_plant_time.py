@@ -51,11 +51,11 @@ def test_a_replay_says_what_it_is(hall):
     assert replay_text(hall) == "Replay of real data, not started yet"
     tell(hall)
     hall = Site.objects.get(pk=hall.pk)
-    assert replay_text(hall) == "Replay of real data, plant time 2013-12-14 03:00, 4 rows/s"
+    assert replay_text(hall) == "Replay of real data, plant time 14 Dec 2013, 03:00, 4 rows/s"
     assert plant_now(hall) == PLANT
     tell(hall, state="finished", rows_done=36_733, plant_now=PLANT + timedelta(days=365))
     hall = Site.objects.get(pk=hall.pk)
-    assert "replay finished at plant time 2014-12-14" in replay_text(hall)
+    assert "replay finished at plant time 14 Dec 2014" in replay_text(hall)
     assert replay_finished(hall)
     assert plant_age(hall, PLANT + timedelta(days=365)) == timedelta(0)
     assert plant_age(hall, None) is None

@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from kombu.exceptions import OperationalError
 
 from portal.core import audit, signing
-from portal.core.clock import wall_now
+from portal.core.clock import moment_text, wall_now
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.notifications import notify, people_who_may
 from portal.core.records import change_state, versioned_update
@@ -97,7 +97,7 @@ def _replace(gate: Gate, old: Evidence | None, fresh: Evidence) -> None:
             _tell(
                 gate,
                 f"{spec.label if spec else fresh.key} has slipped at {gate}; grace ends "
-                f"{fresh.deadline:%Y-%m-%d %H:%M} UTC."
+                f"{moment_text(fresh.deadline)} UTC."
                 if fresh.deadline
                 else f"{fresh.key} has slipped at {gate}.",
                 f"slipped:{fresh.pk}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from portal.core import audit, signing
 from portal.core.access import get_permitted, may
-from portal.core.clock import wall_now
+from portal.core.clock import moment_text, wall_now
 from portal.core.errors import DomainError, StaleWrite
 from portal.core.pages import ActionPage, FormPage, Page, add_errors
 from usecases import selectors, services
@@ -149,6 +149,12 @@ class WaiverRevoke(ActionPage):
         return obj.gate.get_absolute_url()
 
 
+def _frozen_at(review: GateReview) -> str:
+    """When the evidence was frozen, as the snapshot itself says it."""
+    said = review.snapshot.get("taken_at")
+    return f"{moment_text(datetime.fromisoformat(said).astimezone(UTC))} UTC" if said else ""
+
+
 def review_context(review: GateReview) -> dict[str, Any]:
     gate = review.gate
     return {
@@ -159,7 +165,7 @@ def review_context(review: GateReview) -> dict[str, Any]:
         "rows": selectors.frozen_rows(review),
         "slots": selectors.signer_slots(review),
         "signatures": list(review.signatures.all()),
-        "taken_at": review.snapshot.get("taken_at"),
+        "taken_at": _frozen_at(review),
         "intact": services.review_intact(review),
         "breadcrumbs": [*owner_crumbs(gate), (gate_title(gate), gate.get_absolute_url()), (_("Review"), "")],
     }

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from portal.core.api.renderers import dumps
-from portal.core.clock import rfc3339, wall_now
+from portal.core.clock import moment_text, rfc3339, wall_now
 
 register = template.Library()
 
@@ -51,7 +51,7 @@ def age(value: datetime | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}" title="{} UTC" data-age>{}</time>',
         rfc3339(value),
-        f"{value:%Y-%m-%d %H:%M:%S}",
+        moment_text(value, seconds=True),
         ago(seconds),
     )
 
@@ -87,7 +87,7 @@ def plant(value: datetime | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}" class="pg-plant-time" title="Plant time">{}</time>',
         rfc3339(value),
-        f"{value:%Y-%m-%d %H:%M}",
+        moment_text(value),
     )
 
 
