@@ -14,6 +14,8 @@ from portal.core.errors import DomainError
 from portal.core.models import IdempotencyRecord
 
 _KEPT_HEADERS = ("Location", "ETag", "Content-Type")
+#: Texts that an answer shows once: of these the portal keeps a hash and nothing else, so the kept answer goes without them.
+SHOWN_ONCE = frozenset({"secret", "claim_code"})
 
 
 class Answered(Exception):
@@ -73,6 +75,8 @@ def finish(record: IdempotencyRecord, response: Any) -> None:
         record.delete()
         return
     data = getattr(response, "data", None)
+    if isinstance(data, dict):
+        data = {name: value for name, value in data.items() if name not in SHOWN_ONCE}
     body = data if isinstance(data, bytes) else b"" if data is None else dumps(data)
     IdempotencyRecord.objects.filter(pk=record.pk).update(
         status=response.status_code,
