@@ -154,6 +154,15 @@ def one_of(names: Sequence[str]) -> str:
 def _wiring(user: Any, model: Model, pipelines: Sequence[Any]) -> dict[str, Any]:
     allowed = not pipelines and adoptions_to_wire(user, model).exists()
     adopted = bool(pipelines) or allowed or Adoption.objects.filter(use_case=model.use_case_id).exists()
+    if not adopted:
+        return _step(
+            _("Set up its pipeline"),
+            _("Adopt the use case at a site first: its pipeline brings the rows of that site."),
+            url=reverse("usecases:adoption-create", args=[model.use_case_id]),
+            action=_("Adopt at a site"),
+            allowed=may(model.use_case, user, "change"),
+            who=(UseCase, "change"),
+        )
     return _step(
         _("Set up its pipeline"),
         ", ".join(str(p.adoption.site) for p in pipelines)
@@ -163,7 +172,6 @@ def _wiring(user: Any, model: Model, pipelines: Sequence[Any]) -> dict[str, Any]
         action=_("Set up a pipeline"),
         allowed=allowed,
         who=(Site, "change"),
-        refused="" if adopted else _("Adopt the use case at a site first: its pipeline brings the rows of that site."),
     )
 
 
@@ -244,7 +252,6 @@ def _step(
     action: str = "",
     allowed: bool = False,
     who: tuple[Any, str] | None = None,
-    refused: str = "",
 ) -> dict[str, Any]:
     return {
         "label": label,
@@ -252,7 +259,7 @@ def _step(
         "state": "done" if done else "later",
         "url": url if allowed and not done else "",
         "action": action,
-        "refused": refused or (_("%(who)s may: ask one of them.") % {"who": one_of(who_may(*who))} if who else ""),
+        "refused": _("%(who)s may: ask one of them.") % {"who": one_of(who_may(*who))} if who else "",
     }
 
 

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from governance.models import Check, Model, ModelVersion, Pipeline, Slo, Stage
 from governance.services import commissioning, setup, versions
+from portal.core.access import grant_role
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.models import AuditEntry, Job, Notification
 
@@ -330,3 +331,14 @@ def test_channels_whose_units_differ_cannot_be_one_input(hall: Any, as_user: Any
     answer = as_user(hall.data_scientist).post(reverse("governance:model-create"), contract(hall, code="second"))
     assert answer.status_code == 422
     assert "AT is measured in Cel / [degF]" in answer.content.decode()
+
+
+def test_a_use_case_that_is_adopted_nowhere_is_adopted_first(bare: Any, as_user: Any) -> None:
+    from tests.factories import make_use_case
+
+    idea = make_use_case("idea")
+    grant_role(bare.data_scientist, "data_scientist", idea)
+    model = setup.model_create(actor=None, **contract(bare, use_case=idea))
+    page = as_user(bare.data_scientist).get(model.get_absolute_url()).content.decode()
+    assert reverse("usecases:adoption-create", args=[idea.pk]) in page
+    assert as_user(bare.ot_engineer).get(model.get_absolute_url()).status_code == 404
