@@ -9,7 +9,7 @@ from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from portal.core import health
-from portal.core.api import resources
+from portal.core.api import people, resources
 from portal.core.api.urls import Router
 
 APPS = ("devices", "usecases", "governance", "edge_bridge", "coe", "marketplace")
@@ -29,6 +29,7 @@ router.register("jobs", resources.JobViewSet, "job")
 router.register("audit-entries", resources.AuditEntryViewSet, "audit-entry")
 router.register("notifications", resources.NotificationViewSet, "notification")
 router.register("tokens", resources.TokenViewSet, "token")
+router.register("people", people.PersonViewSet, "person")
 for app in (*APPS, "portal.dashboard"):
     register = _optional(f"{app}.api.urls", "register")
     if register:

@@ -14,10 +14,11 @@ from typing import Any
 
 from django.apps import apps
 
+from portal.core.access import grant_role
 from portal.core.clock import rfc3339, wall_now
 from tests.coe.builders import appoint, certify, right_answers
 from tests.drive import Stage, basename
-from tests.factories import make_adoption, make_channel, make_device, make_model, make_site
+from tests.factories import make_adoption, make_channel, make_device, make_model, make_site, make_user
 from tests.governance import setting_up
 from tests.routes import Route, all_routes
 
@@ -84,6 +85,28 @@ def _later(days: int = 30) -> str:
 
 def _typed(days: int = 30) -> str:
     return (wall_now() + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M")
+
+
+# ---- people ---------------------------------------------------------------------------------------------------------
+
+
+def _colleague(stage: Stage) -> Any:
+    return make_user("colleague@test.example", name="Colleague")
+
+
+def _engineer(stage: Stage) -> Any:
+    person = _colleague(stage)
+    grant_role(person, "ot_engineer", stage.cast.home)
+    return person
+
+
+def _gone(stage: Stage) -> Any:
+    return make_user("colleague@test.example", name="Colleague", is_active=False)
+
+
+def _newcomer(stage: Stage) -> dict[str, Any]:
+    role = {"role": "ot_engineer", "sites": [str(stage.cast.home.pk)]}
+    return {"email": "new@test.example", "name": "New", "organisation": "Works", "roles": [role]}
 
 
 # ---- states -----------------------------------------------------------------------------------------------------------
@@ -297,6 +320,31 @@ _DECISION = _says(decision="hold", note="The baseline is not measured yet.")
 DEEDS: dict[str, Deed] = {
     # portal.core
     "core:tokens": Deed(body=_says(name="probe", scopes=["read"])),
+    "person create": Deed(body=_newcomer),
+    "person grant": Deed(_colleague, lambda stage: {"role": "ot_engineer", "sites": [str(stage.cast.home.pk)]}),
+    "person revoke": Deed(_engineer, lambda stage: {"role": "ot_engineer", "sites": [str(stage.cast.home.pk)]}),
+    "person link": Deed(_colleague),
+    "person deactivate": Deed(_colleague),
+    "person activate": Deed(_gone),
+    "core:person-invite": Deed(
+        body=lambda stage: {
+            "email": "new@test.example",
+            "name": "New",
+            "organisation": "",
+            "role_0": "ot_engineer",
+            "where_0": [f"sites:{stage.cast.home.pk}"],
+        }
+    ),
+    "core:person-edit": Deed(_colleague, _says(email="other@test.example", name="Other", organisation="Works")),
+    "core:person-grant": Deed(
+        _colleague, lambda stage: {"role": "ot_engineer", "where": [f"sites:{stage.cast.home.pk}"]}
+    ),
+    "core:person-revoke": Deed(
+        _engineer, lambda stage: {"role": "ot_engineer", "place": f"sites:{stage.cast.home.pk}"}
+    ),
+    "core:person-link": Deed(_colleague),
+    "core:person-deactivate": Deed(_colleague),
+    "core:person-activate": Deed(_gone),
     # devices
     "site destroy": Deed(_empty_site),
     "devices:site-delete": Deed(_empty_site),

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from tests import permission_rows as upper
 
 ADD_SITE = "perm:devices.add_site"
+PEOPLE = "perm:core.manage_users"
+_PERSON = "core.User"
 ADD_USE_CASE = "perm:usecases.add_usecase"
 
 
@@ -62,6 +64,15 @@ PAGES: dict[str, Row] = {
     "core:settings": page(),
     "core:tokens": page(post="signed in"),
     "core:token-revoke": verb("core.ApiToken", "view"),
+    "core:people": Row("", PEOPLE),
+    "core:person-invite": Row("", PEOPLE, PEOPLE),
+    "core:person": page(_PERSON),
+    "core:person-edit": form(_PERSON, "change"),
+    "core:person-grant": form(_PERSON, "change"),
+    "core:person-revoke": verb(_PERSON, "change"),
+    "core:person-link": form(_PERSON, "change"),
+    "core:person-deactivate": form(_PERSON, "change"),
+    "core:person-activate": verb(_PERSON, "change"),
     "core:job": page("core.Job"),
     "core:job-cancel": verb("core.Job", "view"),
     "core:site-switch": verb("", "signed in"),
@@ -156,6 +167,15 @@ API: dict[str, dict[str, str]] = {
     "audit-entry": {},
     "notification": {},
     "token": {"create": "signed in", "destroy": "view"},
+    "person": {
+        "create": PEOPLE,
+        "partial_update": "change",
+        "grant": "change",
+        "revoke": "change",
+        "link": "change",
+        "deactivate": "change",
+        "activate": "change",
+    },
     "site": {
         "create": ADD_SITE,
         "bulk": ADD_SITE,

@@ -13,7 +13,12 @@ from portal.core.roles import ROLES
 
 def shell(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
-    base: dict[str, Any] = {"app_version": settings.APP_VERSION, "wall_now": wall_now(), "demo": settings.DEMO}
+    base: dict[str, Any] = {
+        "app_version": settings.APP_VERSION,
+        "wall_now": wall_now(),
+        "demo": settings.DEMO,
+        "sends_mail": bool(settings.EMAIL_HOST),
+    }
     if settings.DEMO:
         base |= {"demo_roles": _demo_roles(user), "demo_switch_url": reverse("core:demo-switch")}
     if user is None or not user.is_authenticated or getattr(request, "htmx", False):

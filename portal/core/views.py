@@ -183,4 +183,6 @@ class SettingsPage(Page):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         keys = self.request.user.role_keys
-        return self.render("core/settings.html", {"roles": [ROLES[key].label if key in ROLES else key for key in keys]})
+        roles = [ROLES[key].label if key in ROLES else key for key in keys]
+        manages = request.user.has_perm("core.manage_users")
+        return self.render("core/settings.html", {"roles": roles, "manages_people": manages})
