@@ -7,7 +7,9 @@ import io
 import zipfile
 import zlib
 from dataclasses import dataclass, field
+from typing import IO, NoReturn
 from xml.etree.ElementTree import ParseError
+from xml.parsers import expat
 
 from django.utils.translation import gettext as _
 
@@ -101,6 +103,9 @@ def _xlsx(content: bytes) -> list[list[str]]:
             entries = archive.infolist()
             if sum(entry.file_size for entry in entries) > MAX_UNPACKED or len(entries) > 1000:
                 raise _refuse(_("This file unpacks to more than 50 MB. Split it."))
+            for entry in entries:
+                with archive.open(entry) as part:
+                    _refuse_doctype(part)
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=False, keep_links=False)
         try:
             lines = []
@@ -113,6 +118,29 @@ def _xlsx(content: bytes) -> list[list[str]]:
     except _UNREADABLE as error:
         raise _refuse(_("This is not a readable XLSX file.")) from error
     return lines
+
+
+class _RootReached(Exception):
+    """The first element of an XML part begins: no document type can follow."""
+
+
+def _refuse_doctype(part: IO[bytes]) -> None:
+    """A spreadsheet's parts declare no document type. One that does defines entities, which grow while they are read: a file of some
+    kilobytes to gigabytes, whatever it unpacks to. Parts that are no XML pass; the reader asks nothing of them."""
+
+    def doctype(*_given: object) -> NoReturn:
+        raise _refuse(_("This is not a readable XLSX file: it defines entities."))
+
+    def element(*_given: object) -> NoReturn:
+        raise _RootReached
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler, parser.StartElementHandler = doctype, element
+    try:
+        while piece := part.read(64 * 1024):
+            parser.Parse(piece)
+    except (_RootReached, expat.ExpatError):
+        return
 
 
 def _text(cell: object) -> str:
