@@ -5,6 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from django.utils.translation import gettext_lazy
+
 from portal.env import database_from_url, email_from_url, env_bool, env_int, env_list, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -197,6 +199,9 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
+
+# A filter that is not set shows everything, and says so.
+FILTERS_EMPTY_CHOICE_LABEL = gettext_lazy("All")
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

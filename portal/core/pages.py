@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
+from django import forms
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db import models
@@ -13,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 from django.views.generic import View
 from django_tables2 import RequestConfig
 
@@ -35,6 +36,14 @@ if TYPE_CHECKING:
 
 
 MAX_EXPORT = 100_000
+
+
+def _say_all(form: forms.Form) -> None:
+    """A yes-or-no filter that is not set shows everything: Django calls that "Unknown"."""
+    for field in form.fields.values():
+        if isinstance(field, forms.NullBooleanField) and isinstance(field.widget, forms.Select):
+            (unset, _unknown), *answers = field.widget.choices
+            field.widget.choices = [(unset, gettext("All")), *answers]
 
 
 class Page(LoginRequiredMixin, View):
@@ -93,6 +102,8 @@ class ListPage(Page):
         filterset = (
             self.filterset_class(request.GET, queryset=self.rows(), request=request) if self.filterset_class else None
         )
+        if filterset is not None:
+            _say_all(filterset.form)
         rows = filterset.qs if filterset is not None else self.rows()
         form = request.GET.get("export")
         if form in {"csv", "xlsx"}:
