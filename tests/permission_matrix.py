@@ -74,7 +74,7 @@ PAGES: dict[str, Row] = {
     "core:person-deactivate": form(_PERSON, "change"),
     "core:person-activate": verb(_PERSON, "change"),
     "core:job": page("core.Job"),
-    "core:job-cancel": verb("core.Job", "view"),
+    "core:job-cancel": verb("core.Job", "cancel"),
     "core:site-switch": verb("", "signed in"),
     "core:demo-switch": verb("", "nobody"),
     # devices
@@ -163,7 +163,7 @@ PAGES: dict[str, Row] = {
 
 # Resource -> action -> rule. ``list``, ``retrieve`` and ``deleted`` of every resource are "view" and need no line.
 API: dict[str, dict[str, str]] = {
-    "job": {"cancel": "view"},
+    "job": {"cancel": "cancel"},
     "audit-entry": {},
     "notification": {},
     "token": {"create": "signed in", "destroy": "view"},

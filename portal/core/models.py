@@ -287,8 +287,8 @@ class Job(Entity):
 
     access = (
         Access(None, own="created_by_id", everything="core.view_audit"),
-        Access("devices.Site", "site_ref"),
-        Access("usecases.UseCase", "use_case_ref"),
+        Access("devices.Site", "site_ref", verbs=(("cancel", "operate"),)),
+        Access("usecases.UseCase", "use_case_ref", verbs=(("cancel", "change"),)),
     )
 
     class Meta:

@@ -16,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.generic import View
 
 from portal.core import jobs, navigation, search, tokens
-from portal.core.access import get_permitted
+from portal.core.access import get_permitted, with_may
 from portal.core.clock import wall_now
 from portal.core.models import ApiToken, AuditEntry, Job, Notification, User
 from portal.core.pages import ActionPage, FormPage, ListPage, Page
@@ -160,7 +160,7 @@ class TokenRevoke(ActionPage):
 
 class JobPage(Page):
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        job = get_permitted(Job.objects.all(), request.user, pk)
+        job = get_permitted(with_may(Job.objects.all(), request.user, "cancel"), request.user, pk)
         template = "components/job_progress.html" if self.partial else "core/job.html"
         response = self.render(template, {"job": job, "title": job.title})
         if job.finished_at is not None:
@@ -170,7 +170,7 @@ class JobPage(Page):
 
 class JobCancel(ActionPage):
     model = Job
-    verb = "view"
+    verb = "cancel"
     success = "Cancelled."
 
     def act(self, obj: Any) -> str:

@@ -43,7 +43,7 @@ class JobViewSet(ReadViewSet):
     @extend_schema(request=None, responses=JobSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        job = self.get_object_for("view")
+        job = self.get_object_for("cancel")
         jobs.job_cancel(actor=request.user, job=job)
         job.refresh_from_db()
         return Response(self.get_serializer(job).data)
