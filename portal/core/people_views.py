@@ -59,11 +59,16 @@ class PeopleTable(tables.Table):
     def render_roles(self, record: User) -> Any:
         rows = in_words(record, self.names, most=3)
         if not rows:
-            return format_html('<span class="pg-quiet">{}</span>', _("No role yet"))
+            return (
+                _("Superuser")
+                if record.is_superuser
+                else format_html('<span class="pg-quiet">{}</span>', _("No role yet"))
+            )
         return format_html_join("", '<div>{} <span class="pg-quiet">{}</span></div>', rows)
 
     def value_roles(self, record: User) -> str:
-        return "; ".join(f"{role}: {where}" for role, where in in_words(record, self.names))
+        first = ["Superuser"] if record.is_superuser else []
+        return "; ".join([*first, *(f"{role}: {where}" for role, where in in_words(record, self.names))])
 
     def render_state(self, value: str) -> str:
         return render_to_string("components/status.html", {"state": _shown(value), "label": _LABELS[value]})

@@ -29,8 +29,8 @@ class PersonFilter(django_filters.FilterSet):
     """Of the page and the API."""
 
     q = django_filters.CharFilter(method="matches", label="Name, address or organisation")
-    role = django_filters.ChoiceFilter(field_name="groups__name", choices=ROLE_CHOICES, label="Role")
-    state = django_filters.ChoiceFilter(method="in_state", choices=STATES, label="State")
+    role = django_filters.ChoiceFilter(field_name="groups__name", choices=ROLE_CHOICES, label="Role", empty_label="Any")
+    state = django_filters.ChoiceFilter(method="in_state", choices=STATES, label="State", empty_label="Any")
 
     class Meta:
         model = User
