@@ -98,13 +98,15 @@ def _ledgers(slos: Sequence[Slo], now: datetime) -> dict[UUID, tuple[Ledger, int
 
 
 def card(status: SloStatus) -> dict[str, Any]:
+    """``left_share`` is None while nothing was measured: an untouched budget and an unwatched one are not the same."""
+    unknown = status.events <= 0 or np.isnan(status.budget.left_share)
     return {
         "slo": status.slo,
         "status": status,
         "sentence": budget_sentence(status),
         "state": slo_state(status),
         "state_label": slo_state_words(status),
-        "left_share": None if np.isnan(status.budget.left_share) else status.budget.left_share,
+        "left_share": None if unknown else status.budget.left_share,
     }
 
 

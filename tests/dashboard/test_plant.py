@@ -57,6 +57,20 @@ def test_a_finished_replay_is_calm_and_not_offline(cast, plant, as_user):
         assert ">Offline<" not in text, url
 
 
+def test_a_budget_nobody_measured_is_unknown_and_not_full(cast, plant, as_user):
+    from governance.models import Slo, SloEvent
+
+    slo = Slo.objects.create(adoption=plant.adoption, kind="uptime", name="Edge uptime", target=0.995)
+    client = as_user(cast.ot_engineer)
+    html = client.get("/my-plant/").content.decode()
+    assert "not measured yet" in html
+    assert "100 %" not in html
+    SloEvent.objects.create(slo=slo, at=wall_now() - timedelta(minutes=5), good=3600, bad=0, source="a")
+    html = client.get("/my-plant/").content.decode()
+    assert "100 %" in html
+    assert "not measured yet" not in html
+
+
 def test_without_a_plant_the_page_says_what_to_do(db, as_user):
     from tests.factories import make_user
 
