@@ -26,7 +26,9 @@ def bearer(secret: str) -> APIClient:
 def test_a_token_that_ends_makes_none_that_lasts(cast: Any, asked: dict[str, str]) -> None:
     end = wall_now() + timedelta(hours=1)
     _, secret = tokens.token_create(actor=cast.ot_engineer, name="short", scopes=["core:write"], expires_at=end)
-    answer = bearer(secret).post("/api/v1/tokens", {"name": "for good", "scopes": ["core:write"]} | asked, format="json")
+    answer = bearer(secret).post(
+        "/api/v1/tokens", {"name": "for good", "scopes": ["core:write"]} | asked, format="json"
+    )
     assert (answer.status_code, answer.json()["code"]) == (403, "scope")
     assert ApiToken.objects.count() == 1
     within = {"name": "shorter", "scopes": ["core:write"], "expires_at": rfc3339(end - timedelta(minutes=1))}
@@ -50,3 +52,25 @@ def test_a_claim_code_is_not_kept_either(cast: Any, api: Any) -> None:
         kept = bytes(IdempotencyRecord.objects.get(key=path).body or b"")
         assert answer.json()["claim_code"].encode() not in kept
         assert answer.json()["code_hint"].encode() in kept
+
+
+def test_a_link_that_sets_a_password_is_not_kept_either(cast: Any, api: Any) -> None:
+    body = {"email": "new@test.example"}
+    answer = api(cast.coe_lead).post("/api/v1/people", body, format="json", HTTP_IDEMPOTENCY_KEY="p")
+    assert answer.status_code == 201
+    kept = bytes(IdempotencyRecord.objects.get().body or b"")
+    assert answer.json()["set_password_url"].encode() not in kept
+    assert b"new@test.example" in kept
+
+
+def test_the_scope_of_one_app_does_not_make_people_who_may_everything(cast: Any) -> None:
+    _, narrow = tokens.token_create(actor=cast.coe_lead, name="mirror", scopes=["core:write"])
+    invited = {"email": "mine@test.example", "roles": [{"role": "coe_lead"}]}
+    assert bearer(narrow).get("/api/v1/people").status_code == 200
+    person = f"/api/v1/people/{cast.safety_officer.pk}"
+    for path, body in (("/api/v1/people", invited), (f"{person}/link", {}), (f"{person}/grant", {"role": "coe_lead"})):
+        answer = bearer(narrow).post(path, body, format="json")
+        assert (answer.status_code, answer.json()["code"]) == (403, "scope")
+    assert bearer(narrow).patch(person, {"email": "mine@test.example"}, format="json").status_code == 403
+    _, whole = tokens.token_create(actor=cast.coe_lead, name="directory", scopes=["write"])
+    assert bearer(whole).post("/api/v1/people", invited, format="json").status_code == 201

@@ -15,7 +15,7 @@ from portal.core.models import IdempotencyRecord
 
 _KEPT_HEADERS = ("Location", "ETag", "Content-Type")
 #: Texts that an answer shows once: of these the portal keeps a hash and nothing else, so the kept answer goes without them.
-SHOWN_ONCE = frozenset({"secret", "claim_code"})
+SHOWN_ONCE = frozenset({"secret", "claim_code", "set_password_url"})
 
 
 class Answered(Exception):

@@ -128,6 +128,7 @@ class PersonViewSet(UpdateMixin, BaseViewSet):
     ordering_fields: ClassVar[tuple[str, ...]] = ("email", "name", "date_joined", "id")
     default_ordering: ClassVar[tuple[str, ...]] = ("email",)
     http_method_names = ["get", "post", "patch", "head", "options"]
+    writes_need_whole_scope = True
 
     @extend_schema(request=InvitationSerializer, responses={201: InvitedSerializer})
     def create(self, request: Request) -> Response:

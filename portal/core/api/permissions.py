@@ -19,11 +19,14 @@ class SignedInWithScope(BasePermission):
             app = type(view).__module__.removeprefix("portal.").split(".")[0]
             kind = "read" if request.method in SAFE_METHODS else "write"
             scopes = set(request.auth.scopes)
-            if not scopes & {kind, "write", f"{app}:{kind}", f"{app}:write"}:
+            # Who gives roles or sets passwords can get at every app: the scope of one is not enough for that.
+            whole = kind == "write" and getattr(view, "writes_need_whole_scope", False)
+            needed = [kind] if whole else [kind, f"{app}:{kind}"]
+            if not scopes & ({"write"} if whole else {*needed, "write", f"{app}:write"}):
                 raise DomainError(
                     "scope",
-                    f"This token does not carry the scope {kind} or {app}:{kind}.",
-                    {"needed": [kind, f"{app}:{kind}"]},
+                    f"This token does not carry the scope {' or '.join(needed)}.",
+                    {"needed": needed},
                     status=403,
                 )
         return True
