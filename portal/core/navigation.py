@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import NoReverseMatch, reverse
 
+from portal.core.roles import ROLES, SITE, USE_CASE
+
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
@@ -20,6 +22,10 @@ SECTIONS: tuple[tuple[str, str, int | None], ...] = (
     ("monetise", "Monetise", 5),
     ("system", "System", None),
 )
+
+
+#: Sections whose pages are empty for whoever sees neither a site nor a use case: an external partner meets the portal in its last phase.
+_INSIDE = frozenset({"home", "align", "architect", "operate", "enable"})
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,16 @@ def sites_of(user: Any) -> list[dict[str, str]]:
     return _site_lister(user) if _site_lister else []
 
 
+def is_inside(user: Any) -> bool:
+    """Whether a role of this person (or having none yet) opens sites or use cases. Asks the roles, not the database."""
+    roles = [ROLES[key] for key in user.role_keys if key in ROLES]
+    opened = {kind for role in roles for kind in (*role.on, *role.everywhere)}
+    return user.is_superuser or not roles or not opened.isdisjoint((SITE, USE_CASE))
+
+
 def menu(request: Any) -> list[dict[str, Any]]:
     path = request.path
+    inside = is_inside(request.user)
     sections = []
     rows = []
     for item in _items:
@@ -87,6 +101,9 @@ def menu(request: Any) -> list[dict[str, Any]]:
             for item, url in sorted(rows, key=lambda row: (row[0].order, row[0].label))
             if item.section == key
         ]
+        if key in _INSIDE and not inside:
+            # What waits for this person is theirs to see, whatever it is.
+            items = [item for item in items if item["count"]]
         if items:
             sections.append({"key": key, "label": label, "phase": phase, "items": items})
     return sections
