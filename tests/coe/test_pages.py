@@ -234,3 +234,16 @@ def test_the_search_finds_tracks_and_actions(world: Any) -> None:
     keys = {kind.key for kind, _hits in search(world.plant_manager, "AFDP")}
     assert {"action", "retrospective"} <= keys
     assert "track" in {kind.key for kind, _hits in search(world.plant_manager, "safety at the machine")}
+
+
+def test_the_interval_of_a_review_stands_below_its_estimate_and_in_the_export(world: Any, as_user: Any) -> None:
+    from coe.models import RoiReview
+
+    RoiReview.objects.update(measured=3135, measured_low=-63092, measured_high=37635, planned=14160)
+    client = as_user(world.coe_lead)
+    html = client.get(reverse("coe:roi-reviews")).content.decode()
+    assert "-63,092 … 37,635 EUR" in html
+    assert html.count('<th scope="col"') <= 8
+    rows = b"".join(client.get(reverse("coe:roi-reviews") + "?export=csv").streaming_content).decode().splitlines()
+    assert "Measured,\"Measured, from\",\"Measured, to\"" in rows[0]
+    assert "3135.00,-63092.00,37635.00" in rows[1]
