@@ -41,8 +41,8 @@ from portal.core.clock import wall_now
 
 log = structlog.get_logger(__name__)
 TOPOLOGY_SECONDS = 30.0
-# datetime's range; a plant time outside it cannot be shown or compared.
-_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_000
+# The years 100 to 9899: a time outside cannot be shown or compared, and a century is left for spans that are added to it.
+_FIRST_MS, _LAST_MS = -59_011_459_200_000, 250_246_540_800_000
 _STREAM_ROOM: int = InboxMessage._meta.get_field("stream").max_length or 60
 
 
@@ -182,8 +182,13 @@ def _source(known: Topology, name: str) -> Source:
     return found
 
 
+def is_moment(millis: int) -> bool:
+    """Whether milliseconds since 1970 are a time that the portal can hold."""
+    return _FIRST_MS <= millis <= _LAST_MS
+
+
 def _wall(millis: int) -> None:
-    if not _FIRST_MS <= millis <= _LAST_MS:
+    if not is_moment(millis):
         raise Refused("invalid", "the wall time is not a time")
 
 
@@ -206,6 +211,7 @@ def _telemetry(known: Topology, envelope: wire.Envelope, body: wire.Telemetry) -
     strange = sorted(body.columns.keys() - known.signals[body.source])
     if strange:
         raise Refused("unknown_channel", f"{body.source} has no channel {', '.join(strange[:5])}")
+    _wall(body.read_ms)
     rows = np.arange(body.first_row, body.first_row + body.rows, dtype="<i8")
     meta: dict[str, Any] = {"schema": body.schema, "epoch": body.epoch, "replay": body.replay}
     if body.simulated:

@@ -35,6 +35,7 @@ from edge_bridge.ingest import messages_take
 from edge_bridge.reported import reported_take
 from edge_bridge.rollouts import progress_soon
 from portal.core import audit
+from portal.core.errors import DomainError
 from portal.core.ids import uuid7
 
 log = structlog.get_logger(__name__)
@@ -193,6 +194,10 @@ class Bridge:
             log.warning("bridge.database_away", error=str(error))
             acks = [ack for data in up if (ack := _answer(data, "retry", "busy", "nothing can be stored now"))]
             self._publish(site, name, "ack", wire.encode(wire.AckBatch(acks=acks)))
+        except (ArithmeticError, AttributeError, DomainError, LookupError, TypeError, ValueError) as error:
+            # What one gateway sends must not end the bridge of all: a broker would bring it again with every start. It gets no answer,
+            # so it keeps its messages and sends them again.
+            log.exception("bridge.gateway_failed", site=site, gateway=name[:64], error=str(error))
 
     def _reported(self, device: Device, payload: bytes) -> None:
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
+import structlog
 from django.db import transaction
 
 from devices.choices import SiteKind
@@ -23,6 +25,7 @@ from devices.services.stopping import open_stop
 from edge_bridge import wire
 from edge_bridge.choices import InstallationState, RolloutState
 from edge_bridge.desired import gateway_changed
+from edge_bridge.ingest import is_moment
 from edge_bridge.models import Installation, Rollout
 from edge_bridge.selectors import IN_FORCE, Place, places_of, sources_of
 from edge_bridge.touch import touch
@@ -31,6 +34,7 @@ from portal.core import audit
 from portal.core.clock import wall_now
 from portal.core.notifications import notify, people_who_may
 
+log = structlog.get_logger(__name__)
 # The agent tries these again by itself; a version that waits for the portal's own file store is not refused.
 _TEMPORARY = {"artefact_unavailable"}
 _NOT_TIMES = (None, 0)
@@ -218,6 +222,9 @@ def previous_wanted(
 def _clock(gateway: Device, source: wire.SourceReport, now: datetime) -> None:
     """A replaying PLC tells the plant's time; of two gateways the one further ahead sets it."""
     if not source.replay or source.plant_ms in _NOT_TIMES or source.plant_ms is None:
+        return
+    if not is_moment(source.plant_ms) or not isfinite(source.pace):
+        log.warning("reported.no_time", gateway=gateway.code, plant_ms=source.plant_ms, pace=str(source.pace))
         return
     plant_clock_update(
         gateway.site,
