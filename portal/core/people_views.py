@@ -18,14 +18,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.core import audit, people
-from portal.core.access import get_permitted
+from portal.core.access import container_permission, get_permitted
 from portal.core.api.people import STATES, PersonFilter
 from portal.core.errors import InvalidInput
 from portal.core.models import ApiToken, AuditEntry, User
 from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage
 from portal.core.people_forms import GrantForm, InviteForm, PersonForm
 from portal.core.places import in_words, names_of_places, places_of, roles_held
-from portal.core.roles import ROLES
+from portal.core.roles import ROLES, VERBS
 from portal.core.templatetags.phasegate import age
 
 _LABELS = dict(STATES)
@@ -64,7 +64,9 @@ class PeopleTable(tables.Table):
                 if record.is_superuser
                 else format_html('<span class="pg-quiet">{}</span>', _("No role yet"))
             )
-        return format_html_join("", '<div>{} <span class="pg-quiet">{}</span></div>', rows)
+        return format_html(
+            "<div>{}</div>", format_html_join("", '<div>{} <span class="pg-quiet">{}</span></div>', rows)
+        )
 
     def value_roles(self, record: User) -> str:
         first = ["Superuser"] if record.is_superuser else []
@@ -129,6 +131,8 @@ class PersonPage(DetailPage):
             del self.request.session[_LINK]
             self.link = kept | {"until": parse_datetime(kept["until"])}
         places, hidden = places_of(self.request.user, obj)
+        # An entry names places by their names of then: only for eyes that may see any of them.
+        sees_all = all(self.request.user.has_perm(container_permission(label, "view")) for label in VERBS)
         return {
             "link": self.link,
             "by_mail": people.mail_is_configured(),
@@ -137,7 +141,7 @@ class PersonPage(DetailPage):
             "places": places,
             "hidden": hidden,
             "may_change": self._may_change(obj),
-            "history": [_told(entry) for entry in audit.history(obj)],
+            "history": [_told(entry, where=sees_all) for entry in audit.history(obj)],
             "history_url": f"{reverse('core:audit')}?{urlencode({'q': str(obj)})}",
             "breadcrumbs": _crumbs((str(obj), obj.get_absolute_url())),
         }
@@ -165,17 +169,15 @@ class PersonPage(DetailPage):
                 "label": _("Give a role"),
                 "url": reverse("core:person-grant", args=[obj.pk]),
                 "icon": "add",
-                "primary": True,
+                "primary": obj.is_active,
             },
             {"label": _("Edit"), "url": reverse("core:person-edit", args=[obj.pk]), "icon": "edit"},
         ]
         if own:
             return found
         if not obj.is_active:
-            return [
-                *found,
-                {"label": _("Activate"), "url": reverse("core:person-activate", args=[obj.pk]), "post": True},
-            ]
+            url = reverse("core:person-activate", args=[obj.pk])
+            return [{"label": _("Activate"), "url": url, "post": True, "primary": True}, *found]
         found.append(
             {"label": _("New password link"), "url": reverse("core:person-link", args=[obj.pk]), "icon": "link"}
         )
@@ -185,25 +187,27 @@ class PersonPage(DetailPage):
         return found
 
 
-def _told(entry: AuditEntry) -> AuditEntry:
-    """The entry with a sentence where there is one for it; else as it is."""
+def _told(entry: AuditEntry, *, where: bool) -> AuditEntry:
+    """The entry with a sentence where there is one for it; else as it is. ``where``: whether places are named."""
     said = entry.changes
     role = ROLES[said["role"]].label if said.get("role") in ROLES else said.get("role", "")
-    where = ", ".join(said.get("on") or ())
+    on = ", ".join(said.get("on") or ()) if where else ""
+    ended = said.get("tokens_revoked", 0) + said.get("sessions_ended", 0)
     sentences = {
         "user.create": _("made the account"),
         "user.invite": _("took the password away and made a link for a new one")
         if said.get("password_taken")
         else _("made a link to set a password"),
         "user.invite_sent": _("sent the link by e-mail to %(to)s") % {"to": said.get("to", "")},
-        "user.grant": _("gave %(role)s on %(where)s") % {"role": role, "where": where}
-        if where
+        "user.grant": _("gave %(role)s on %(where)s") % {"role": role, "where": on}
+        if on
         else _("gave %(role)s") % {"role": role},
-        "user.revoke": _("took %(role)s on %(where)s") % {"role": role, "where": where}
-        if where and said.get("role_kept")
+        "user.revoke": _("took %(role)s on %(where)s") % {"role": role, "where": on}
+        if on and said.get("role_kept")
         else _("took %(role)s") % {"role": role},
-        "user.deactivate": _("deactivated the account; %(tokens)s tokens and %(sessions)s sessions ended")
-        % {"tokens": said.get("tokens_revoked", 0), "sessions": said.get("sessions_ended", 0)},
+        "user.deactivate": _("deactivated the account; %(n)d sessions and tokens ended") % {"n": ended}
+        if ended
+        else _("deactivated the account"),
         "user.activate": _("activated the account"),
     }
     if entry.action in sentences:
@@ -350,7 +354,7 @@ class PersonDeactivate(_Confirmed):
             "text": _("At once:"),
             "effects": [
                 {"label": _("Every session ends, and nobody can sign in with this account.")},
-                {"label": _("API tokens are revoked for good."), "count": tokens},
+                *([{"label": _("API tokens are revoked for good."), "count": tokens}] if tokens else []),
             ],
             "undo_text": _("Roles and history stay. You can activate the account again."),
         }
