@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db import transaction
+import structlog
+from django.db import DataError, IntegrityError, transaction
+from django.db.models import Q
 
 from devices.choices import ReplayState
 from devices.models import PlantClock
@@ -28,6 +30,9 @@ from governance.services.retraining import channels_read, retraining_enqueue, re
 from portal.core.clock import wall_now
 
 PASS_SIZE = 400
+log = structlog.get_logger(__name__)
+#: What the contents of a message may cause. A database or a file store that is away ends the pass.
+PASSING_BY = (ArithmeticError, AttributeError, DataError, IntegrityError, LookupError, TypeError, ValueError)
 
 
 @dataclass
@@ -39,26 +44,40 @@ class Passed:
 
 
 def process_pending(*, limit: int = PASS_SIZE, fast_forwarded: bool = False, site_id: Any = None) -> Passed:
-    """Process what the inbox holds, oldest first, source by source."""
+    """Process what the inbox holds, oldest first, source by source. A source that cannot be processed keeps its messages and does not
+    keep the others from theirs; its error is raised when all had their turn."""
     rows = InboxMessage.objects.filter(processed_at=None, kind__in=ROW_KINDS)
     if site_id is not None:
         rows = rows.filter(gateway__site_id=site_id)
-    waiting = list(rows.order_by("id").values_list("id", "gateway__site_id", "stream")[:limit])
-    by_source: dict[tuple[Any, str], list[int]] = defaultdict(list)
-    for pk, site, stream in waiting:
-        by_source[(site, stream.split("/")[0])].append(pk)
-    total = Passed()
-    for (site, source), ids in by_source.items():
-        try:
-            due = _process_source(site, source, ids, fast_forwarded)
-        except BaseException:
-            # The frame may be ahead of what was rolled back; it is only a cache.
-            forget_frames()
-            raise
-        total.messages += len(ids)
-        for retraining in due:
-            total.retrainings += 1
-            _begin(retraining)
+    total, failed, error = Passed(), Q(), None
+    while True:
+        waiting = list(rows.exclude(failed).order_by("id").values_list("id", "gateway__site_id", "stream")[:limit])
+        by_source: dict[tuple[Any, str], list[int]] = defaultdict(list)
+        for pk, site, stream in waiting:
+            by_source[(site, stream.split("/")[0])].append(pk)
+        again = False
+        for (site, source), ids in by_source.items():
+            try:
+                due = _process_source(site, source, ids, fast_forwarded)
+            except PASSING_BY as problem:
+                log.exception("inbox.source_failed", site=str(site), source=source, messages=len(ids))
+                # The frame may be ahead of what was rolled back; it is only a cache.
+                forget_frames()
+                failed |= Q(gateway__site_id=site, stream__startswith=f"{source}/")
+                error, again = error or problem, True
+                continue
+            except BaseException:
+                forget_frames()
+                raise
+            total.messages += len(ids)
+            for retraining in due:
+                total.retrainings += 1
+                _begin(retraining)
+        # What the failed source filled of the pass is left to those behind it.
+        if not again or len(waiting) < limit:
+            break
+    if error is not None:
+        raise error
     return total
 
 
@@ -160,7 +179,7 @@ class Recorder:
             self._check(window, columns, block)
         elif message.kind == StreamKind.INFERENCE and str(block.meta.get("model_version")) in self.versions:
             values = block.column("prediction")
-            refused = int(block.meta.get("refused", 0))
+            refused = min(int(block.meta.get("refused", 0)), len(block.times))
             features = self._batch(StageKind.FEATURES, message, block, sequence=message.sequence, refused=refused)
             prediction = self._batch(
                 StageKind.PREDICTION, message, block, sequence=message.sequence, refused=int(np.isnan(values).sum())

@@ -14,9 +14,10 @@ from edge_bridge.connectors.mqtt import Broker
 from edge_bridge.ingest import messages_take
 from edge_bridge.mqtt import Bridge, Received
 from governance.models import InboxMessage
+from governance.services import processing
 from portal.core.clock import wall_now
 from tests.edge_bridge.conftest import plant  # noqa: F401 - the fixture
-from tests.edge_bridge.portal import Plant, report, telemetry
+from tests.edge_bridge.portal import Plant, make_plant, report, telemetry
 
 pytestmark = pytest.mark.django_db
 FAR = 2**53
@@ -101,3 +102,30 @@ def test_a_message_of_another_gateway_is_refused(plant: Plant) -> None:  # noqa:
     answer = Client().post("/edge/v1/reported", body, content_type=wire.CONTENT_TYPE, headers=headers)
     assert answer.status_code == 400
     assert msgspec.json.decode(answer.content)["code"] == "wrong_gateway"
+
+
+def test_rows_that_cannot_be_processed_do_not_hold_up_other_sites(
+    plant: Plant,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = make_plant("other")
+    for n in range(1, 4):
+        take(plant.gateways[0], n)
+    take(other.gateways[0], 1)
+    whole = processing._process_source
+
+    def broken(site_id: Any, source: str, ids: list[int], fast_forwarded: bool) -> Any:
+        if site_id == plant.site.pk:
+            raise OverflowError("date value out of range")
+        return whole(site_id, source, ids, fast_forwarded)
+
+    monkeypatch.setattr(processing, "_process_source", broken)
+    with pytest.raises(OverflowError):
+        processing.process_pending(limit=2)
+    assert {m.gateway_id for m in InboxMessage.objects.filter(processed_at=None)} == {plant.gateways[0].pk}
+    assert InboxMessage.objects.exclude(processed_at=None).get().gateway_id == other.gateways[0].pk
+
+
+def take(gateway: Any, n: int) -> None:
+    sealed = wire.seal(str(gateway.pk), "turbine/rows", n, telemetry(8 * n), wall_ms=0)
+    assert [a.status for a in messages_take(gateway, [sealed]).acks] == ["accepted"]
