@@ -190,9 +190,7 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory(prefix="phasegate-bench-") as made:
         folder = Path(made)
-        (folder / "postgres").mkdir()
-        folder.chmod(0o711)
-        with servers.postgres(folder / "postgres") as server:
+        with servers.postgres_place() as place, servers.postgres(place) as server:
             environment = servers.environment(
                 folder,
                 DATABASE_URL=f"{server}/postgres",

@@ -172,9 +172,9 @@ def ints(data: bytes) -> NDArray[np.int64]:
 
 
 def pack_times(plant_ms: NDArray[np.int64]) -> PlantTimes:
-    """int64[n] ms, n >= 1 -> start and step where the steps are equal, else each one."""
+    """int64[n] ms, n >= 1 -> start and step where the steps are equal and fit the message, else each one."""
     steps = np.diff(plant_ms)
-    if steps.size == 0 or bool((steps == steps[0]).all()):
+    if steps.size == 0 or (abs(int(steps[0])) <= 2**53 and bool((steps == steps[0]).all())):
         return PlantTimes(start=int(plant_ms[0]), step=int(steps[0]) if steps.size else 0)
     return PlantTimes(start=int(plant_ms[0]), each=pack_ints(plant_ms))
 

@@ -12,12 +12,12 @@ from tests.services import servers
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: Any) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     try:
         servers.postgres_folder()
     except servers.Missing as error:
         skip_or_fail(str(error))
-    with servers.postgres(tmp_path_factory.mktemp("postgres")) as url:
+    with servers.postgres_place() as folder, servers.postgres(folder) as url:
         yield url
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,6 +105,15 @@ def postgres_folder() -> Path:
 
 
 @contextmanager
+def postgres_place() -> Iterator[Path]:
+    """A folder that PostgreSQL's user reaches: pytest closes the way to its own for everybody else at each start of another run."""
+    with tempfile.TemporaryDirectory(prefix="phasegate-postgres-") as made:
+        Path(made).chmod(0o711)
+        (Path(made) / "postgres").mkdir()
+        yield Path(made) / "postgres"
+
+
+@contextmanager
 def postgres(folder: Path, port: int | None = None) -> Iterator[str]:
     """A PostgreSQL on a free port of 127.0.0.1; yields the URL of its server without a database name. Entered again on the same
     folder and port it goes on with its data."""
@@ -127,9 +137,6 @@ def _postgres_make(folder: Path, data: Path, binaries: Path, who: dict[str, Any]
     if who:
         os.chown(folder, who["user"], who["group"])
         os.chown(data, who["user"], who["group"])
-        for above in folder.parents:
-            if above.stat().st_uid == 0 and not above.stat().st_mode & 0o001 and str(above).startswith("/tmp/"):
-                above.chmod(above.stat().st_mode | 0o011)
     subprocess.run(
         [str(binaries / "initdb"), "-D", str(data), "-U", "phasegate", "-A", "trust", "-E", "UTF8", "--no-sync"],
         check=True,

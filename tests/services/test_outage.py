@@ -76,7 +76,7 @@ class Portal:
     database: Any = None
 
     def start(self) -> None:
-        self.database = servers.postgres(self.folder / "postgres", self.port)
+        self.database = servers.postgres(self.folder, self.port)
         self.database.__enter__()
 
     def stop(self) -> None:
@@ -99,21 +99,25 @@ def portal(tmp_path: Path, plc: PlcThread) -> Iterator[Portal]:
     except servers.Missing as error:
         skip_or_fail(str(error))
     port = servers.free_port()
-    (tmp_path / "postgres").mkdir()
     url = f"postgresql://phasegate@127.0.0.1:{port}/phasegate"
     env = environment(tmp_path, DATABASE_URL=url, DATABASE_POOL_TIMEOUT="2", PLC_PORT=str(plc.port))
-    made = Portal(tmp_path, port, env)
-    made.start()
-    try:
-        with psycopg.connect(f"{url.removesuffix('/phasegate')}/postgres", autocommit=True) as connection:
-            connection.execute("CREATE DATABASE phasegate")
-        done = subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--no-input"], cwd=ROOT, env=env, capture_output=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:].decode()
-        yield made
-    finally:
-        made.stop()
+    with servers.postgres_place() as folder:
+        made = Portal(folder, port, env)
+        made.start()
+        try:
+            with psycopg.connect(f"{url.removesuffix('/phasegate')}/postgres", autocommit=True) as connection:
+                connection.execute("CREATE DATABASE phasegate")
+            done = subprocess.run(
+                [sys.executable, "manage.py", "migrate", "--no-input"],
+                cwd=ROOT,
+                env=env,
+                capture_output=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr[-3000:].decode()
+            yield made
+        finally:
+            made.stop()
 
 
 def test_the_database_away_and_back(portal: Portal, tmp_path: Path):
