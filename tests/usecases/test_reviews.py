@@ -8,6 +8,7 @@ from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.models import AuditEntry
 from usecases import services
 from usecases.models import Gate, GateReview, Signature
+from usecases.services import reviews
 
 pytestmark = pytest.mark.django_db
 
@@ -181,3 +182,19 @@ def test_not_pursuing_phase_5_finishes_the_use_case(adopted, cast):
     cast.ours.refresh_from_db()
     assert cast.ours.state == "finished"
     assert Gate.objects.get(use_case=cast.ours, number=5).state == "not_pursued"
+
+
+def test_a_voice_against_that_comes_while_somebody_decides_is_heard(review, cast, monkeypatch):
+    sign(review, cast.plant_manager, cast.edge_architect)
+    whole = reviews._check_go
+
+    def and_then_somebody_objects(*args):
+        whole(*args)
+        other = GateReview.objects.get(pk=review.pk)
+        services.review_sign(actor=cast.coe_lead, review=other, approves=False, statement="Not safe.")
+
+    monkeypatch.setattr(reviews, "_check_go", and_then_somebody_objects)
+    with pytest.raises(StaleWrite):
+        services.review_decide(actor=cast.plant_manager, review=review, decision="go")
+    assert GateReview.objects.get(pk=review.pk).state == "open"
+    assert Gate.objects.get(pk=review.gate_id).state == "open"

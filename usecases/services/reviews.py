@@ -216,10 +216,12 @@ def review_decide(
     else:
         conditions, conditions_due = "", None
     try:
+        # The version as it was read: a signature that came since, perhaps against it, is no part of what this rests on.
         change_state(
             review,
             old=ReviewState.OPEN,
             new=ReviewState.DECIDED,
+            expected_version=review.version,
             decision=chosen,
             note=note.strip(),
             conditions=conditions.strip(),
@@ -229,6 +231,8 @@ def review_decide(
         )
         change_state(gate, old=(*REVIEWABLE, GateState.PASSED), new=_STATE_AFTER[chosen], decided_at=now)
     except DomainError as error:
+        if error.extra.get("state") == ReviewState.OPEN:
+            raise StaleWrite from error
         raise DomainError("decided_meanwhile", "Somebody decided this gate a moment ago.", error.extra) from error
     audit.record(
         actor=actor,
