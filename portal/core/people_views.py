@@ -9,6 +9,7 @@ import django_tables2 as tables
 from django import forms
 from django.apps import apps
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -219,7 +220,8 @@ class _PersonForm(FormPage):
     """A form about one person, for those who manage people."""
 
     def load(self, pk: Any = None, **kwargs: Any) -> Any:
-        self.person = get_permitted(User.objects.all(), self.request.user, pk, "change")
+        rows: Any = User.objects.all()
+        self.person = get_permitted(rows, self.request.user, pk, "change")
         return self.person
 
     def breadcrumbs(self) -> list[tuple[str, str]]:
@@ -305,6 +307,7 @@ class PersonRevoke(ActionPage):
     """``role`` with ``place``: the role on that one place; with ``whole``: the role itself."""
 
     model = User
+    success = ""
 
     def act(self, obj: User) -> str:
         role, place = self.request.POST.get("role", ""), self.request.POST.get("place", "")
@@ -312,7 +315,8 @@ class PersonRevoke(ActionPage):
             raise InvalidInput({"role": _("There is no such role.")}, _("There is no such role."))
         if "whole" in self.request.POST:
             people.person_revoke(actor=self.request.user, person=obj, role=role)
-            self.success = _("%(person)s is no longer %(role)s.") % {"person": obj, "role": ROLES[role].label}
+            said = _("%(person)s is no longer %(role)s.") % {"person": obj, "role": ROLES[role].label}
+            messages.success(self.request, said)
             return obj.get_absolute_url()
         word, _colon, pk = place.partition(":")
         if word not in people.KINDS:
@@ -320,7 +324,7 @@ class PersonRevoke(ActionPage):
         row = get_permitted(apps.get_model(people.KINDS[word]).objects.all(), self.request.user, pk)
         people.person_revoke(actor=self.request.user, person=obj, role=role, containers=[row])
         words = {"person": obj, "role": ROLES[role].label, "where": row}
-        self.success = _("%(person)s is no longer %(role)s on %(where)s.") % words
+        messages.success(self.request, _("%(person)s is no longer %(role)s on %(where)s.") % words)
         return obj.get_absolute_url()
 
 

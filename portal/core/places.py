@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Value
+from django.db.models import BooleanField, Case, Value, When
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
@@ -77,16 +77,14 @@ def places_of(viewer: User, person: User) -> tuple[list[Place], int]:
                     roles.get(container.pk, []),
                 )
             here[container.pk].verbs.append(row.permission.codename.rsplit("_", 1)[0])
-        for place in here.values():
-            place.verbs.sort(key=VERBS[label].index)
-        found += sorted(here.values(), key=lambda place: place.name.lower())
+        for one in here.values():
+            one.verbs.sort(key=VERBS[label].index)
+        found += sorted(here.values(), key=lambda one: one.name.lower())
         hidden += len(unseen)
     return found, hidden
 
 
 def _among(seen: Any) -> Any:
-    from django.db.models import BooleanField, Case, When
-
     return Case(When(content_object__in=seen, then=Value(True)), default=Value(False), output_field=BooleanField())
 
 

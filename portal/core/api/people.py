@@ -73,7 +73,7 @@ class InvitationSerializer(StrictSerializer):
     email = serializers.EmailField(max_length=254)
     name = serializers.CharField(max_length=120, required=False, allow_blank=True)
     organisation = serializers.CharField(max_length=120, required=False, allow_blank=True)
-    roles = RoleOnSerializer(many=True, required=False, max_length=len(ROLES))
+    roles = RoleOnSerializer(many=True, required=False, max_length=len(ROLES))  # type: ignore[call-arg]
 
 
 class PersonSerializer(EntitySerializer):
