@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from devices.choices import ChannelRole
@@ -95,6 +96,13 @@ def _check_error_limit(limit: float | None) -> None:
         raise InvalidInput({"error_limit": _("A number above 0, in the unit of the output.")})
 
 
+def _check_registry_name(name: str, model: Model | None = None) -> None:
+    """A name in the registry is one model's: whoever could give it to a second one would read the files of the first."""
+    others = Model.objects.exclude(pk=model.pk) if model is not None else Model.objects.all()
+    if others.filter(Q(registry_name=name) | Q(registry_name="", code=name)).exists():
+        raise InvalidInput({"registry_name": _("Another model has this name in the registry.")})
+
+
 def _recipe_inputs(recipe: recipes.Recipe) -> str:
     if recipe.fewest == recipe.most:
         return _("This recipe takes exactly %(n)s input.") % {"n": recipe.fewest}
@@ -105,6 +113,7 @@ def model_create(*, actor: Any, **data: Any) -> Model:
     """A model with its contract. Without ``registry_name`` it is known in the registry as ``phasegate-<code>``."""
     data["registry_name"] = data.get("registry_name") or f"phasegate-{data.get('code', '')}"
     _check_contract(data)
+    _check_registry_name(data["registry_name"])
     _check_error_limit(data.get("error_limit"))
     return entity_create(actor=actor, model=Model, data=data)
 
@@ -127,7 +136,9 @@ def model_update(*, actor: Any, model: Model, data: dict[str, Any], expected_ver
             )
         )
     if moved:
-        _check_contract({name: getattr(model, name) for name in CONTRACT} | data)
+        wanted = {name: getattr(model, name) for name in CONTRACT} | data
+        _check_contract(wanted)
+        _check_registry_name(wanted["registry_name"] or wanted["code"], model)
     _check_error_limit(data.get("error_limit"))
     values = {name: value for name, value in data.items() if name != "use_case"}
     return entity_update(actor=actor, obj=model, data=values, expected_version=expected_version)
