@@ -203,6 +203,11 @@ STORAGES = {
     },
 }
 
+# Who invoices: a name, and an address whose lines are parted by "|". Without them an invoice says that they are missing.
+SELLER_NAME = env_str("PHASEGATE_SELLER_NAME")
+SELLER_ADDRESS = [line.strip() for line in env_str("PHASEGATE_SELLER_ADDRESS").split("|") if line.strip()]
+SELLER_TAX_ID = env_str("PHASEGATE_SELLER_TAX_ID")
+
 # A filter that is not set shows everything, and says so.
 FILTERS_EMPTY_CHOICE_LABEL = gettext_lazy("All")
 
@@ -263,6 +268,7 @@ SPECTACULAR_SETTINGS = {
         "CriterionStateEnum": "usecases.choices.CriterionState",
         "ReviewStateEnum": "usecases.choices.ReviewState",
         "JobStateEnum": "portal.core.models.JobState",
+        "PersonStateEnum": "portal.core.people.PersonState",
         "HealthEnum": ["ok", "watch", "breach", "unknown"],
         "TroubleStateEnum": ["breach", "watch"],
         "SloStateEnum": ["ok", "watch", "breach", "not_measured"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Case, CharField, Exists, OuterRef, Prefetch, QuerySet, Value, When
@@ -241,10 +242,15 @@ def frozen_rows(review: GateReview) -> list[dict[str, Any]]:
                 "measured_at": row["measured_at"],
                 "link": row["link"],
                 "required": row["required"],
-                "waiver": row["waiver"],
+                "waiver": _frozen_waiver(row["waiver"]),
             }
         )
     return out
+
+
+def _frozen_waiver(waiver: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A waiver as the snapshot holds it, its end as a moment and not as text."""
+    return waiver and waiver | {"expires_at": datetime.fromisoformat(waiver["expires_at"])}
 
 
 def reviews_waiting_for(user: Any) -> QuerySet[GateReview]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 
 from marketplace import money, services
@@ -50,6 +53,11 @@ class InvoicesPage(ListPage):
         return _rows()
 
 
+def _seller() -> dict[str, Any]:
+    """Who invoices, from the settings: an invoice without it is not one."""
+    return {"name": settings.SELLER_NAME, "address": settings.SELLER_ADDRESS, "tax_id": settings.SELLER_TAX_ID}
+
+
 class InvoicePage(DetailPage):
     model = Invoice
     template = "marketplace/invoice.html"
@@ -59,7 +67,10 @@ class InvoicePage(DetailPage):
         return _rows().prefetch_related("lines").annotate(may_change=Exists(sells))
 
     def facts(self, obj: Invoice) -> list[tuple[str, Any]]:
+        seller = _seller()
+        lines = [seller["name"], *seller["address"], seller["tax_id"]]
         return [
+            (_("Seller"), format_html_join(mark_safe("<br>"), "{}", ((line,) for line in lines if line))),
             (_("Month (UTC)"), obj.period),
             (_("Customer"), obj.subscription.customer),
             (_("Service"), obj.subscription.service),
@@ -108,6 +119,7 @@ class InvoicePrint(Page):
             "total_minor": obj.total_minor,
             "check": services.invoice_reconcile(obj),
             "printed_at": wall_now(),
+            "seller": _seller(),
         }
         return render(request, "marketplace/invoice_print.html", context)
 

@@ -66,6 +66,8 @@ def environment(paths: Paths, *, port: int) -> dict[str, str]:
     return {
         "PHASEGATE_HOME": str(paths.home),
         "PHASEGATE_DEMO": "1",
+        "PHASEGATE_SELLER_NAME": "Demo plant operator",
+        "PHASEGATE_SELLER_ADDRESS": "Address of the demo, not a real one|00000 Nowhere",
         "PHASEGATE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "PHASEGATE_ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         "REDIS_URL": os.environ.get("REDIS_URL") or f"unix://{paths.broker_socket}",

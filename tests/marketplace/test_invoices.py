@@ -230,6 +230,20 @@ def test_pages_print_and_csv(used: Any, as_user: Any, django_assert_max_num_quer
         assert stranger.get(reverse(f"marketplace:{name}", args=[invoice.pk])).status_code == 404
 
 
+def test_an_invoice_names_its_seller_on_the_page_and_on_paper(used: Any, as_user: Any, settings: Any) -> None:
+    invoice = issue(used, "2026-05")
+    page = as_user(used.partner)
+    pages = (invoice.get_absolute_url(), reverse("marketplace:invoice-print", args=[invoice.pk]))
+    assert "PHASEGATE_SELLER_NAME" in page.get(pages[1]).content.decode()
+    settings.SELLER_NAME, settings.SELLER_TAX_ID = "Works <& Sons>", "DE000"
+    settings.SELLER_ADDRESS = ["Works Road 1", "12345 Town"]
+    for url in pages:
+        text = page.get(url).content.decode()
+        assert "Works &lt;&amp; Sons&gt;" in text
+        assert "Works Road 1<br>12345 Town<br>" in text
+        assert "DE000" in text
+
+
 def test_the_seller_draws_up_issues_and_notes_payment_on_the_pages(
     used: Any, as_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
