@@ -21,7 +21,7 @@ from django.contrib.auth.models import Permission
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.urls import reverse
 
@@ -42,6 +42,14 @@ MANAGES = (
     | Q(user_permissions__codename="manage_users")
 )
 CHANGEABLE = ("email", "name", "organisation")
+
+
+class PersonState(models.TextChoices):
+    """What ``User.state`` says."""
+
+    ACTIVE = "active", "Active"
+    INVITED = "invited", "Invited"
+    DEACTIVATED = "deactivated", "Deactivated"
 
 
 @dataclass(frozen=True)

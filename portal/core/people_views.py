@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from portal.core import audit, people
 from portal.core.access import container_permission, get_permitted
-from portal.core.api.people import STATES, PersonFilter
+from portal.core.api.people import PersonFilter
 from portal.core.errors import InvalidInput
 from portal.core.models import ApiToken, AuditEntry, User
 from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage
@@ -29,7 +29,7 @@ from portal.core.places import in_words, names_of_places, places_of, roles_held
 from portal.core.roles import ROLES, VERBS
 from portal.core.templatetags.phasegate import age
 
-_LABELS = dict(STATES)
+_LABELS = dict(people.PersonState.choices)
 _LINK = "set_password_link"
 
 

@@ -17,11 +17,10 @@ from portal.core import people
 from portal.core.api.viewsets import BaseViewSet, EntitySerializer, UpdateMixin
 from portal.core.errors import InvalidInput
 from portal.core.models import User
-from portal.core.people import KINDS, RoleOn
+from portal.core.people import KINDS, PersonState, RoleOn
 from portal.core.roles import ROLES
 
 ROLE_CHOICES = [(role.key, role.label) for role in ROLES.values()]
-STATES = [("active", "Active"), ("invited", "Invited"), ("deactivated", "Deactivated")]
 _INVITED = Q(password__startswith="!", last_login=None)  # noqa: S106
 
 
@@ -30,7 +29,9 @@ class PersonFilter(django_filters.FilterSet):
 
     q = django_filters.CharFilter(method="matches", label="Name, address or organisation")
     role = django_filters.ChoiceFilter(field_name="groups__name", choices=ROLE_CHOICES, label="Role", empty_label="Any")
-    state = django_filters.ChoiceFilter(method="in_state", choices=STATES, label="State", empty_label="Any")
+    state = django_filters.ChoiceFilter(
+        method="in_state", choices=PersonState.choices, label="State", empty_label="Any"
+    )
 
     class Meta:
         model = User
@@ -77,7 +78,7 @@ class InvitationSerializer(StrictSerializer):
 
 
 class PersonSerializer(EntitySerializer):
-    state = serializers.ChoiceField(choices=STATES, read_only=True)
+    state = serializers.ChoiceField(choices=PersonState.choices, read_only=True)
     roles = serializers.SerializerMethodField()
 
     class Meta:
