@@ -25,6 +25,16 @@ from tests.routes import Route, routes
 BASELINES = Path(__file__).with_name("query_counts.json")
 MOST = {"page": 12, "api": 6}
 ROWS = 20
+# The first of these who may see the page asks for it.
+ASKERS = ("coe_lead", "ot_engineer", "data_scientist")
+NOT_COUNTED = {
+    "governance:version-file": "a file, read from the registry",
+    "governance:drift-distribution": "two columns of the lake; tests/governance asks with rows",
+    "marketplace:invoice": "an invoice is drawn up from usage; tests/marketplace/test_invoices.py counts there",
+    "marketplace:invoice-print": "the same",
+    "api:reading-list": "a window over the lake; tests/governance/test_api.py",
+    "api:prediction-list": "the same",
+}
 WRITE = os.environ.get("PHASEGATE_WRITE_QUERY_COUNTS") == "1"
 pytestmark = pytest.mark.django_db
 
@@ -64,15 +74,15 @@ def _cases() -> list[Any]:
 
 @pytest.mark.parametrize(("route", "model"), _cases())
 def test_queries(stage: Any, known: dict[str, int], route: Route, model: str):
-    client = stage.api(stage.cast.coe_lead) if route.kind == "api" else stage.pages(stage.cast.coe_lead)
     address = stage.url(route, model)
-    client.get(address)  # content types and the like are read once per process
-    with CaptureQueriesContext(
-        connection,
-    ) as seen:
+    for who in ASKERS:
+        client = (stage.api if route.kind == "api" else stage.pages)(getattr(stage.cast, who))
+        if client.get(address).status_code in {200, 302}:  # content types and the like are read once per process
+            break
+    with CaptureQueriesContext(connection) as seen:
         answer = client.get(address)
-    if answer.status_code in {400, 403, 404, 409}:
-        pytest.skip(f"{address}: {answer.status_code} for the CoE lead")
+    if route.name in NOT_COUNTED:
+        pytest.skip(NOT_COUNTED[route.name])
     assert answer.status_code in {200, 302}, f"{address}: {answer.status_code}{why(answer)}"
     ours = [q["sql"] for q in seen.captured_queries if not _session(q["sql"])]
     if WRITE:

@@ -258,3 +258,14 @@ def test_the_seller_draws_up_issues_and_notes_payment_on_the_pages(
     assert page.post(reverse("marketplace:invoice-pay", args=[invoice.pk])).status_code == 302
     invoice.refresh_from_db()
     assert invoice.state == "paid"
+
+
+def test_an_invoice_s_pages_need_few_queries(used: Any, as_user: Any, django_assert_max_num_queries: Any) -> None:
+    """Twelve, and the session with its person."""
+    invoice = issue(used, "2026-05")
+    page = as_user(used.lead)
+    for name in ("marketplace:invoice", "marketplace:invoice-print"):
+        address = reverse(name, args=[invoice.pk])
+        assert page.get(address).status_code == 200
+        with django_assert_max_num_queries(14):
+            page.get(address)
