@@ -19,8 +19,8 @@ _NUMBER = {"td": {"class": "pg-num"}, "th": {"class": "pg-num"}}
 
 # The interval below its estimate: a column of its own would push the last one off a 1280 px page.
 _MEASURED = (
-    "{% load phasegate %}{{ record.measured|money:record.currency }}{% if record.measured_low is not None %}"
-    '<div class="pg-quiet pg-small">{{ record.measured_low|floatformat:"0g" }} … {{ record.measured_high|money:record.currency }}</div>{% endif %}'
+    "{% load phasegate %}<span>{{ record.measured|money:record.currency }}{% if record.measured_low is not None %}"
+    '<span class="d-block pg-quiet pg-small">{{ record.measured_low|floatformat:"0g" }} … {{ record.measured_high|money:record.currency }}</span>{% endif %}</span>'
 )
 
 

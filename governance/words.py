@@ -5,22 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from governance.choices import DriftKind, SloKind
 from governance.models import DriftReport
+from portal.core.clock import day_text
 from portal.core.templatetags.phasegate import duration
 
 
 def day(moment: datetime | None) -> str:
-    """A day of plant time such as "3 January 2014"."""
-    return date_format(moment, "j F Y") if moment is not None else "–"
+    """A day of plant time such as "3 Jan 2014"."""
+    return day_text(moment) if moment is not None else "–"
 
 
 def drift_sentence(report: DriftReport | None, unit: str = "") -> str:
-    """What one report says, such as "Behaves differently since 3 January 2014 (most: AFDP)"."""
+    """What one report says, such as "Behaves differently since 3 Jan 2014 (most: AFDP)"."""
     if report is None:
         return _("Not compared yet")
     if not report.measured:
