@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -364,7 +364,7 @@ class CommissionForm(forms.Form):
     def __init__(self, *args: Any, model: Model, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["registry_version"].help_text = _("A number, of the model %(name)s.") % {
-            "name": model.registry_name or model.code
+            "name": escape(model.registry_name or model.code)
         }
         if not model.target:
             del self.fields["split_at"], self.fields["trained_until"]
