@@ -16,7 +16,7 @@ from portal.core.clock import day_text, moment_text, month_text
 ROOT = Path(__file__).parents[2]
 AT = datetime(2026, 11, 2, 17, 30, 5, tzinfo=UTC)
 #: A date written out by a format of its own; ISO for inputs, addresses and charts is not meant for reading.
-OWN = re.compile(r"date_format\(.*\"(?!DATE|YEAR_MONTH)|%d[ .]%[bBm]|%B %Y|%b %Y|:%Y-%m-%d( %H:%M(:%S)?)?}")
+OWN = re.compile(r"""date_format\([^"]*"(?!DATE|YEAR_MONTH)|%d[ .]%[bBm]|%B %Y|%b %Y|:%Y-%m-%d( %H:%M(:%S)?)?}""")
 OWN_IN_TEMPLATE = re.compile(
     r'\|date:"(?!DATE_FORMAT|DATETIME_FORMAT|YEAR_MONTH_FORMAT|c"|H:i|Y-m"|D j M"|M Y"|j M Y, H:i:s")'
 )
