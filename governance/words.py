@@ -16,7 +16,7 @@ from portal.core.templatetags.phasegate import duration
 
 def day(moment: datetime | None) -> str:
     """A day of plant time such as "3 Jan 2014"."""
-    return day_text(moment) if moment is not None else "–"
+    return day_text(moment)
 
 
 def drift_sentence(report: DriftReport | None, unit: str = "") -> str:

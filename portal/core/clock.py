@@ -16,9 +16,9 @@ def rfc3339(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def day_text(value: date) -> str:
-    """The day as every page writes it: "22 Nov 2026" (``portal/formats``)."""
-    return date_format(value, "DATE_FORMAT")
+def day_text(value: date | None) -> str:
+    """The day as every page writes it: "22 Nov 2026" (``portal/formats``); a dash where there is none."""
+    return "–" if value is None else date_format(value, "DATE_FORMAT")
 
 
 def moment_text(value: datetime, *, seconds: bool = False) -> str:

@@ -245,5 +245,5 @@ def test_the_interval_of_a_review_stands_below_its_estimate_and_in_the_export(wo
     assert "-63,092 … 37,635 EUR" in html
     assert html.count('<th scope="col"') <= 8
     rows = b"".join(client.get(reverse("coe:roi-reviews") + "?export=csv").streaming_content).decode().splitlines()
-    assert "Measured,\"Measured, from\",\"Measured, to\"" in rows[0]
+    assert 'Measured,"Measured, from","Measured, to"' in rows[0]
     assert "3135.00,-63092.00,37635.00" in rows[1]
