@@ -23,7 +23,7 @@ from tests.permission_matrix import API, PAGES
 from tests.routes import Route, routes
 
 TEN_MEGABYTES = 10 * 2**20
-SHOWN_ONCE = {"secret", "claim_code", "token"}
+SHOWN_ONCE = {"secret", "claim_code", "token", "set_password_url"}
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(120)]
 

@@ -283,7 +283,8 @@ def _word(role: str) -> str:
 
 def _hold(actor: Any, person: User, expected_version: str | None = None) -> User:
     """The person's row, locked; refuses a stale version, and anybody but a superuser where it is a superuser's."""
-    held: User = User.objects.select_for_update().get(pk=person.pk)
+    # Not against keys: an audit row of somebody else's write may point here meanwhile.
+    held: User = User.objects.select_for_update(no_key=True).get(pk=person.pk)
     if held.is_superuser and actor is not None and not actor.is_superuser:
         raise DomainError("superuser", "Only a superuser changes the account of a superuser.", status=403)
     if expected_version is not None and expected_version != held.version:
@@ -340,7 +341,11 @@ def _keeping_a_manager(actor: Any, person: User, *, ends: bool) -> Iterator[None
     if not ends:
         yield
         return
-    list(Permission.objects.select_for_update().filter(codename="manage_users", content_type__app_label="core"))
+    list(
+        Permission.objects.select_for_update(no_key=True).filter(
+            codename="manage_users", content_type__app_label="core"
+        )
+    )
     yield
     able = Q(last_login__isnull=False) | ~Q(password__startswith="!")  # noqa: S106
     if User.objects.filter(MANAGES, able, is_active=True).exists():

@@ -190,3 +190,49 @@ def test_of_two_writers_one_wins(migrated: dict[str, str], tmp_path: Path, vendo
     assert found == vendor
     assert outcomes[::2] == [["won", "wrong_state"]] * 20
     assert outcomes[1::2] == [["stale", "won"]] * 20
+
+
+LAST_MANAGER = """
+import django, json
+django.setup()
+from threading import Barrier, Thread
+from django.db import connection, connections
+from portal.core import people
+from portal.core.access import grant_role
+from portal.core.errors import DomainError
+from portal.core.models import User
+
+outcomes = []
+for i in range(15):
+    User.objects.all().delete()
+    pair = [User.objects.create(email=f"{name}{i}@test.example") for name in ("left", "right")]
+    for person in pair:
+        grant_role(person, "coe_lead")
+    barrier, told = Barrier(2), []
+    def remove(actor, person):
+        barrier.wait()
+        try:
+            people.person_revoke(actor=actor, person=person, role="coe_lead")
+            told.append("won")
+        except DomainError as error:
+            told.append(error.code)
+        finally:
+            connections.close_all()
+    threads = [Thread(target=remove, args=args) for args in (pair, pair[::-1])]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    outcomes.append(sorted(told))
+    assert User.objects.filter(groups__name="coe_lead").count() == 1
+print(json.dumps([connection.vendor, outcomes]))
+"""
+
+
+@pytest.mark.parametrize("vendor", ["postgresql", "sqlite"])
+def test_two_who_manage_people_cannot_remove_each_other(migrated: dict[str, str], tmp_path: Path, vendor: str):
+    env = migrated
+    if vendor == "sqlite":
+        env = environment(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/race.sqlite3")
+        assert run(["manage.py", "migrate", "--no-input"], env).returncode == 0
+    done = run(["-c", LAST_MANAGER], env)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [vendor, [["last_manager", "won"]] * 15]
