@@ -23,6 +23,7 @@ from edge_bridge.agent.identity import (
     Identity,
     Settings,
     SetupError,
+    check_broker,
     check_portal,
     hold_lock,
     load_identity,
@@ -179,6 +180,8 @@ def _run(settings: Settings) -> int:
         if settings.portal and settings.portal != identity.portal:
             log.info("the portal is at %s now, it was at %s", settings.portal, identity.portal)
             identity = replace(identity, portal=settings.portal)
+        if identity.mqtt is not None:
+            check_broker(identity.mqtt, allow_http=settings.allow_http)
         try:
             transport = _transport(identity)
         except Failed as failure:

@@ -100,6 +100,16 @@ def check_portal(address: str, *, allow_http: bool) -> None:
         )
 
 
+def check_broker(mqtt: wire.MqttAccess, *, allow_http: bool) -> None:
+    """SetupError where the secret would go to a broker unencrypted, but to this machine or where that was allowed: it opens the portal
+    as well."""
+    if not mqtt.tls and mqtt.host not in LOOPBACK and not allow_http:
+        raise SetupError(
+            f"the portal named the broker {mqtt.host}:{mqtt.port} without TLS, which would send the secret unencrypted; "
+            "have the portal name it with mqtts://, or set allow_http on a private network"
+        )
+
+
 def open_state_dir(path: Path) -> None:
     """Make the state directory, readable by its owner only."""
     try:
