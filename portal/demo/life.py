@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +22,9 @@ FREE_MB = 800
 
 
 def say(text: str) -> None:
-    print(f"  {text}", flush=True)
+    # A terminal that was closed takes no more lines, which must not keep the rest from being stopped.
+    with contextlib.suppress(OSError):
+        print(f"  {text}", flush=True)
 
 
 def up(paths: Paths, *, port: int, mlflow_server: bool) -> int:
@@ -51,9 +54,9 @@ def up(paths: Paths, *, port: int, mlflow_server: bool) -> int:
         mlflow_server=mlflow_server,
         start_row=known["start_row"],
     )
+    stopping = _on_signal()
     process = supervise.start(paths, text)
     url = f"http://127.0.0.1:{port}"
-    stopping = _on_signal(process)
     try:
         _wait_ready(url, process, stopping)
         if not stopping:
@@ -170,7 +173,8 @@ def _run_here(paths: Paths, port: int, command: str) -> None:
         )
 
 
-def _on_signal(process: subprocess.Popen[bytes]) -> list[int]:
+def _on_signal() -> list[int]:
+    """The signals that ask for the end: Ctrl-C, an ordinary kill, a closed terminal."""
     got: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
@@ -178,6 +182,7 @@ def _on_signal(process: subprocess.Popen[bytes]) -> list[int]:
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGHUP, handle)
     return got
 
 
@@ -204,8 +209,8 @@ def _wait_ready(url: str, process: subprocess.Popen[bytes], stopping: list[int])
 def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is not None:
         return
-    say("stopping")
     process.terminate()
+    say("stopping")
     try:
         process.wait(45)
     except subprocess.TimeoutExpired:

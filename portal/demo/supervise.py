@@ -237,7 +237,10 @@ def start(paths: Paths, text: str) -> subprocess.Popen[bytes]:
     file = paths.home / "supervisor.conf"
     file.write_text(text, encoding="utf-8")
     return subprocess.Popen(
-        [str(Path(sys.executable).parent / "supervisord"), "-n", "-c", str(file)],
+        [
+            *(sys.executable, "-m", "portal.demo.child"),
+            *(str(Path(sys.executable).parent / "supervisord"), "-n", "-c", str(file)),
+        ],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -179,3 +179,17 @@ def test_a_stop_and_a_second_start_go_on_where_it_was(demo: Demo) -> None:
     assert {role: user["token"] for role, user in demo.users.items()} == users
     assert demo.one("use-cases", code="nox-soft-sensor")["id"] == use_case
     assert newest(demo) >= rows
+
+
+def test_nothing_is_left_when_the_demo_itself_is_killed(demo: Demo) -> None:
+    if demo.process is None:
+        pytest.skip("the demo was started by somebody else (PHASEGATE_DEMO_HOME)")
+    demo.process.kill()
+    demo.process.wait()
+    demo.process = None
+    wait_for(lambda: not demo.processes(), 60, "every process to end")
+    demo.start()
+    demo.process.send_signal(signal.SIGHUP)
+    assert demo.process.wait(120) == 0, demo.output
+    demo.process = None
+    assert not demo.processes()
