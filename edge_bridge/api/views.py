@@ -22,7 +22,9 @@ from portal.core.api.viewsets import ReadViewSet
 class GatewayViewSet(ReadViewSet):
     """Gateways with the figures of their link. They are devices: change them there."""
 
-    queryset = Device.objects.filter(device_type__kind=DeviceKind.GATEWAY).select_related("site__plant_clock", "device_type")
+    queryset = Device.objects.filter(device_type__kind=DeviceKind.GATEWAY).select_related(
+        "site__plant_clock", "device_type"
+    )
     serializer_class = serializers.GatewaySerializer
     filterset_class = filters.GatewayFilter
     ordering_fields = ("name", "code", "last_seen_at", "created_at", "updated_at", "id")
