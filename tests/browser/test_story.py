@@ -230,11 +230,16 @@ def test_stop_on_this_machine_and_release(visit: Any, demo: Demo) -> None:
 def test_retrospective_and_roi_review_are_written_already(visit: Any, demo: Demo) -> None:
     lead = visit("coe_lead")
     incident = repairs(demo)[-1]["incident"]
-    began = demo.api(f"incidents/{incident}")["opened_at"]
-    assert began
     site = demo.one("sites", code="turbine-hall-1")
-    held = demo.one("retrospectives", site=site["id"], state="held")
-    page = lead.go(f"/coe/retrospectives/{held['id']}/")
+
+    def told() -> list[dict[str, Any]]:
+        """The months whose retrospective tells of the incident that was just repaired."""
+        rows = demo.api("retrospectives", params={"page_size": 1000, "site": site["id"]})["results"]
+        return [row for row in rows if incident in {found["id"] for found in row["summary"].get("incidents", [])}]
+
+    month = wait_for(told, 240, "the month's retrospective to be filled in", every=2)[0]
+    assert month["state"] == "draft"
+    page = lead.go(f"/coe/retrospectives/{month['id']}/")
     expect(page.locator("#incidents")).to_contain_text("NOx soft sensor: error is rising")
     lead.expect_clean()
     lead.go("/coe/roi-reviews/")
