@@ -231,7 +231,7 @@ class Checks:
             due = [
                 r
                 for r in self.s.all("retrainings")
-                if r["incident"] == incident["id"] and r["train_to"] >= "2014-01-01"
+                if r["incident"] == incident["id"] and (r["train_to"] or "") >= "2014-01-01"
             ]
             if due:
                 self.incident = incident
@@ -245,7 +245,7 @@ class Checks:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             rows = [r for r in self.s.all("retrainings") if r["incident"] == self.incident["id"]]
-            done = [r for r in rows if r["state"] == "live" and r["train_to"] >= "2014-01-01"]
+            done = [r for r in rows if r["state"] == "live" and (r["train_to"] or "") >= "2014-01-01"]
             if done:
                 last = done[-1]
                 seconds = _seconds(last["finished_at"]) - _seconds(last["created_at"])

@@ -37,7 +37,9 @@ ROUND = "Ideas of this quarter"
 def repairs(demo: Demo) -> list[dict[str, Any]]:
     """Retrainings on the rows of 2014, newest last."""
     rows = demo.api("retrainings", params={"page_size": 1000})["results"]
-    return sorted((row for row in rows if row["train_to"] >= "2014-01-01"), key=lambda row: str(row["created_at"]))
+    return sorted(
+        (row for row in rows if (row["train_to"] or "") >= "2014-01-01"), key=lambda row: str(row["created_at"])
+    )
 
 
 def turbine_gate(demo: Demo) -> dict[str, Any]:
