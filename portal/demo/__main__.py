@@ -36,6 +36,9 @@ def main() -> int:
         if given.command == "assets":
             return life.assets(paths, port=given.port, mark=given.mark)
         return life.up(paths, port=given.port, mlflow_server=given.mlflow_server not in {"", "0", "false", "no"})
+    except KeyboardInterrupt:
+        print("\n  stopped; run it again to go on", file=sys.stderr)
+        return 130
     except DemoError as error:
         print(f"\nPhasegate cannot start: {error}", file=sys.stderr)
         return 1

@@ -35,6 +35,11 @@ def up(paths: Paths, *, port: int, mlflow_server: bool) -> int:
     for wanted in [port, *([port + 1] if mlflow_server else [])]:
         if not port_free(wanted):
             raise DemoError(f"port {wanted} is taken. Choose another: make demo PORT={wanted + 100}")
+    if paths.demo_json.exists():
+        url = json.loads(paths.demo_json.read_text())["url"]
+        if _answers(url):
+            raise DemoError(f"the demo of {paths.home} runs already: {url}")
+        paths.demo_json.unlink()  # the last one was killed
     first = not paths.seeded.exists()
     print("Phasegate demo", flush=True)
     if first:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.plant import ROOT, Demo, clean_environment, command, command_line, run, wait_for
+from tests.browser.plant import ROOT, Demo, clean_environment, command, command_line, free_port, run, wait_for
 from tests.conftest import skip_or_fail
 
 pytestmark = [
@@ -129,6 +129,13 @@ def test_reset_refuses_while_the_demo_runs(demo: Demo) -> None:
     assert done.returncode == 1
     assert "the demo is running; stop it first" in done.stderr
     assert (demo.home / "phasegate.sqlite3").exists()
+
+
+def test_a_second_demo_in_the_same_folder_is_refused(demo: Demo) -> None:
+    done = run("up", "--home", str(demo.home), "--port", str(free_port()), timeout=60)
+    assert done.returncode == 1
+    assert f"runs already: {demo.url}" in done.stderr
+    assert (demo.home / "demo.json").exists()
 
 
 def test_worker_and_gateway_killed_at_work_lose_no_row(demo: Demo) -> None:
