@@ -19,6 +19,25 @@ register = template.Library()
 
 
 @register.filter
+def deed(action: str) -> str:
+    """The code of an audited action in words: "model.standing_approval" reads "Model: standing approval"."""
+    noun, _, verb = action.partition(".")
+    words = [part.replace("_", " ").strip() for part in (noun, verb)]
+    return ": ".join(word for word in (words[0].capitalize(), words[1]) if word)
+
+
+@register.filter
+def plainly(value: Any) -> Any:
+    """A value out of the audit trail: a moment reads as every page writes it, anything else as it is."""
+    if isinstance(value, str) and len(value) > 18 and value[4:5] == "-" and value[10:11] in {"T", " "}:
+        try:
+            return moment_text(datetime.fromisoformat(value))
+        except ValueError:
+            return value
+    return value
+
+
+@register.filter
 def quantity(value: Any, digits: int = 3) -> str:
     """A number with ``digits`` significant digits; a dash when there is none."""
     if value is None or value == "" or value != value:
