@@ -77,6 +77,8 @@ class Demo:
 
     def start(self) -> None:
         self.starts += 1
+        file = self.home / "demo.json"
+        left = file.stat().st_mtime_ns if file.exists() else 0  # by a demo that was killed
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 command("up", "--home", str(self.home), "--port", str(self.port)),
@@ -87,8 +89,14 @@ class Demo:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        file = self.home / "demo.json"
-        wait_for(lambda: file.exists() or self.process.poll() is not None, START_S, "demo.json")
+
+        def ready() -> bool:
+            try:
+                return file.stat().st_mtime_ns != left
+            except FileNotFoundError:
+                return False
+
+        wait_for(lambda: ready() or self.process.poll() is not None, START_S, "demo.json")
         assert self.process.poll() is None, f"the demo ended at once:\n{self.output}"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         self.read()

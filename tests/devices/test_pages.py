@@ -115,7 +115,7 @@ def test_the_device_page_shows_live_values_twin_and_why_it_is_not_verified(plant
         assert text in body
     assert "other machine" not in body
     assert "Differs" in page(plant.ot_engineer, "twin")
-    assert "device.want" in page(plant.ot_engineer, "history")
+    assert "Device: want" in page(plant.ot_engineer, "history")
     assert "not set up here" in page(plant.ot_engineer, "identity")
     assert "Create claim code" in page(plant.ot_engineer, "identity")
     assert "Create claim code" not in page(plant.plant_manager, "identity")
