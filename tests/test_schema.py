@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.drive import set_stage
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(180)]
-EXAMPLES = 2
+EXAMPLES = 6
 
 
 @pytest.fixture(scope="module")

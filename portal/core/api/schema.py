@@ -89,6 +89,9 @@ def add_conventions(result: dict[str, Any], generator: Any, request: Any, public
                         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
                     },
                 )
+            if any(parameter.get("name") == "format" for parameter in parameters):
+                whole = operation["responses"].get("200", {}).setdefault("content", {})
+                whole.setdefault("text/csv", {"schema": {"type": "string", "description": "All rows, with a header."}})
             if method == "get" and "200" in operation["responses"]:
                 operation["responses"].setdefault("304", {"description": "Not modified since the given ETag"})
     return result
