@@ -6,7 +6,7 @@ Only queries whose values are all markers or constants belong here: a moment rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -28,8 +28,7 @@ class Statement:
     sql: str
     params: tuple[Any, ...]
     slots: tuple[tuple[int, Hashable], ...]
-    compiler: Any
-    converters: Mapping[int, Any]
+    converters: Mapping[int, tuple[Any, Any]]
 
     def run(self, values: Mapping[Any, Any], *, as_text: bool = False) -> list[Any]:
         """Rows as tuples, in the types the models give them. ``as_text``: ids and times of a PostgreSQL as the API writes them."""
@@ -44,7 +43,15 @@ class Statement:
             rows = cursor.fetchall()
         if not self.converters:
             return rows
-        return [tuple(row) for row in self.compiler.apply_converters(rows, self.converters)]
+        return [self._converted(row) for row in rows]
+
+    def _converted(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        # With the connection of this thread: the one a statement was compiled with belongs to another.
+        values = list(row)
+        for at, (converters, expression) in self.converters.items():
+            for convert in converters:
+                values[at] = convert(values[at], expression, connection)
+        return tuple(values)
 
 
 def compiled(queryset: QuerySet[Any]) -> Statement | None:
@@ -56,7 +63,7 @@ def compiled(queryset: QuerySet[Any]) -> Statement | None:
         return None
     slots = [(at, marker) for at, value in enumerate(params) for marker in (USER, TEXT) if _is(value, marker)]
     columns = [expression for expression, _, _ in compiler.select]
-    return Statement(sql, tuple(params), tuple(slots), compiler, compiler.get_converters(columns))
+    return Statement(sql, tuple(params), tuple(slots), compiler.get_converters(columns))
 
 
 _known: dict[Hashable, Statement | None] = {}

@@ -82,3 +82,10 @@ def test_the_rate_limit_lets_a_burst_pass_then_one_at_a_time(monkeypatch: pytest
     clock[0] += 60.0
     assert [asked()[0] for _ in range(60)] == [True] * 60
     cache.clear()
+
+
+def test_values_come_in_the_types_of_the_model():
+    made = prepared.compiled(User.objects.filter(pk=prepared.USER).values_list("id", "email"))
+    assert made is not None
+    person = make_user("asked@test.example")
+    assert made.run({prepared.USER: person.pk}) == [(person.pk, "asked@test.example")]
