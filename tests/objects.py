@@ -55,6 +55,12 @@ def entity_models() -> list[Any]:
     return [model for model in apps.get_models() if hasattr(model, "access") and model._meta.app_label in APPS]
 
 
+def _guest() -> Any:
+    from portal.core.models import User
+
+    return User.objects.create(email=f"guest-{next(_number)}@test.example", name="guest")
+
+
 def _given(world: World, label: str) -> dict[str, Any]:
     now = wall_now()
     start = datetime(2013, 1, 1, tzinfo=UTC)
@@ -83,6 +89,14 @@ def _given(world: World, label: str) -> dict[str, Any]:
         "usecases.Criterion": {"weight": 1.0, "rubric": [""] * 6},
         "usecases.ScoringRound": {"facilitator": world.person},
         "usecases.Rating": {"rater": world.person, "value": 3.0},
+        "usecases.Judgement": {"rater": world.person, "value": 3.0},
+        "usecases.Seat": {"person": _guest()} if label == "usecases.Seat" else {},
+        "usecases.Scenario": {"owner": world.person, "budget": [1000.0] * 4},
+        "usecases.Exclusion": {"second": make_use_case(f"other-{next(_number)}")}
+        if label == "usecases.Exclusion"
+        else {},
+        "usecases.GateComment": {"author": world.person, "text": "Why is this red?"},
+        "usecases.ExchangeRate": {"base": "USD", "quote": "EUR", "rate": Decimal("0.9")},
         "usecases.Outcome": {"kpi": "Hours above the limit", "unit": "h", "direction": "down"},
         "usecases.KpiReading": {
             "period_from": start,
@@ -204,6 +218,8 @@ class World:
         if obj._meta.label == "usecases.ScoringRound":
             obj.use_cases.set([self.use_case])
             obj.raters.set([self.person])
+        if obj._meta.label == "usecases.Scenario":
+            obj.candidates.set([self.use_case])
         if obj._meta.label == "usecases.Adoption":
             from usecases.services import gates_create
 

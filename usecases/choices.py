@@ -6,6 +6,7 @@ class Label(TextChoices):
     UNLABELLED = "unlabelled", _("Not labelled")
     QUICK_WIN = "quick_win", _("Quick win")
     FOUNDATION = "foundation", _("Foundation")
+    MOON_SHOT = "moon_shot", _("Moon shot")
 
 
 class UseCaseState(TextChoices):
@@ -48,14 +49,27 @@ class CriterionSource(TextChoices):
 
 
 class RoundState(TextChoices):
-    OPEN = "open", _("Open")
+    OPEN = "open", _("First vote")
+    REVEALED = "revealed", _("Revealed")
+    SECOND = "second", _("Second vote")
     CLOSED = "closed", _("Closed")
+
+
+class RoundWeighting(TextChoices):
+    CRITERIA = "criteria", _("As the criteria say")
+    PAIRWISE = "pairwise", _("The raters compare the criteria in pairs")
 
 
 class LineKind(TextChoices):
     CAPEX = "capex", _("Capital expense")
     OPEX = "opex", _("Running cost")
     BENEFIT = "benefit", _("Benefit")
+
+
+class RunKind(TextChoices):
+    PLAN = "plan", _("Plan")
+    FRONTIER = "frontier", _("What more budget buys")
+    CORE = "core", _("Safe bets")
 
 
 class Scope(TextChoices):

@@ -139,7 +139,11 @@ def sponsor(subject: Subject) -> Measurement:
 
 def labelled(subject: Subject) -> Measurement:
     label = Label(subject.use_case.label)
-    return Measurement.of(label != Label.UNLABELLED, f"{label.label}.", measured_at=subject.now, link=_page(subject))
+    text = f"{label.label}."
+    if label == Label.MOON_SHOT:
+        text += " A programme starts with quick wins and foundations: waive this with a reason to go on."
+    fits = label in {Label.QUICK_WIN, Label.FOUNDATION}
+    return Measurement.of(fits, text, measured_at=subject.now, link=_page(subject))
 
 
 def portfolio_place(subject: Subject) -> Measurement:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from portal.core.api.viewsets import EntitySerializer
+from portal.core.models import User
 from usecases import models
 from usecases.choices import Decision
 
@@ -121,6 +122,8 @@ class CriterionSerializer(EntitySerializer):
 
 
 class ScoringRoundSerializer(EntitySerializer):
+    raters = serializers.PrimaryKeyRelatedField(many=True, queryset=User.objects.filter(is_active=True))
+
     class Meta:
         model = models.ScoringRound
         fields = [

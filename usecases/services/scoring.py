@@ -16,7 +16,7 @@ from portal.core.records import change_state, entity_create, entity_delete, enti
 from usecases import ranking
 from usecases.choices import RoundState, SetState
 from usecases.gate_rules import RATERS
-from usecases.models import CriteriaSet, Criterion, Rating, ScoringRound, UseCase
+from usecases.models import CriteriaSet, Criterion, Rating, ScoringRound, Seat, UseCase
 from usecases.services.gates import gates_remeasure
 
 RUBRIC_LEVELS = 6
@@ -163,9 +163,10 @@ def round_open(
         actor=actor,
         model=ScoringRound,
         data={"title": title, "criteria_set": criteria_set, "facilitator": facilitator or actor},
-        many={"use_cases": use_cases, "raters": raters},
+        many={"use_cases": use_cases},
         action="scoringround.open",
     )
+    Seat.objects.bulk_create(Seat(round=meeting, person=p, role=rater_role(p)) for p in raters)
     notify(
         user_ids=[p.pk for p in raters],
         kind="round",

@@ -1,4 +1,4 @@
-"""The scoring model: versions of criteria. Part of the models of usecases; import it from there."""
+"""The scoring model: versions of criteria."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ class CriteriaSet(Entity):
     number = models.PositiveIntegerField(_("version"))
     state = models.CharField(max_length=10, choices=choices.SetState.choices, default=choices.SetState.DRAFT)
     published_at = models.DateTimeField(null=True, editable=False)
+    weighting = models.JSONField(
+        default=dict,
+        editable=False,
+        help_text=_("How the weights were elicited: parent key (empty for the top) -> method, answers, consistency."),
+    )
 
     access = (Access(None, everybody=("view",), everything="usecases.add_usecase"),)
 
@@ -45,6 +50,9 @@ class Criterion(Entity):
     rubric = models.JSONField(_("rubric"), default=list, blank=True, help_text=_("Six sentences, for 0 to 5."))
     source = models.CharField(
         max_length=10, choices=choices.CriterionSource.choices, default=choices.CriterionSource.JUDGED
+    )
+    fact = models.CharField(
+        _("measured by"), max_length=80, blank=True, help_text=_("Key of the fact that measures it.")
     )
     position = models.PositiveSmallIntegerField(default=0)
 
