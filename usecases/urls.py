@@ -1,6 +1,6 @@
 from django.urls import path
 
-from usecases.views import adoptions, business, gates, scoring, use_cases
+from usecases.views import adoptions, business, criteria, gates, rounds, use_cases
 
 app_name = "usecases"
 urlpatterns = [
@@ -22,19 +22,19 @@ urlpatterns = [
     path("adoptions/<uuid:pk>/panels", adoptions.AdoptionPanels.as_view(), name="adoption-panels"),
     path("adoptions/<uuid:pk>/change/", adoptions.AdoptionEdit.as_view(), name="adoption-edit"),
     path("portfolio/", use_cases.PortfolioPage.as_view(), name="portfolio"),
-    path("scoring/", scoring.RoundsPage.as_view(), name="rounds"),
-    path("scoring/new/", scoring.RoundCreate.as_view(), name="round-create"),
-    path("scoring/<uuid:pk>/", scoring.RoundPage.as_view(), name="round"),
-    path("scoring/<uuid:pk>/rate/", scoring.RoundRate.as_view(), name="round-rate"),
-    path("scoring/<uuid:pk>/progress/", scoring.RoundProgress.as_view(), name="round-progress"),
-    path("scoring/<uuid:pk>/what-if/", scoring.RoundWhatIf.as_view(), name="round-what-if"),
-    path("scoring/<uuid:pk>/close/", scoring.RoundClose.as_view(), name="round-close"),
-    path("criteria/", scoring.CriteriaSetsPage.as_view(), name="criteria-sets"),
-    path("criteria/<uuid:pk>/", scoring.CriteriaSetPage.as_view(), name="criteria-set"),
-    path("criteria/<uuid:pk>/publish/", scoring.CriteriaSetPublish.as_view(), name="criteria-set-publish"),
-    path("criteria/<uuid:pk>/next/", scoring.CriteriaSetNext.as_view(), name="criteria-set-next"),
-    path("criteria/<uuid:pk>/add/", scoring.CriterionCreate.as_view(), name="criterion-create"),
-    path("criterion/<uuid:pk>/change/", scoring.CriterionEdit.as_view(), name="criterion-edit"),
+    path("scoring/", rounds.RoundsPage.as_view(), name="rounds"),
+    path("scoring/new/", rounds.RoundCreate.as_view(), name="round-create"),
+    path("scoring/<uuid:pk>/", rounds.RoundPage.as_view(), name="round"),
+    path("scoring/<uuid:pk>/rate/", rounds.RoundRate.as_view(), name="round-rate"),
+    path("scoring/<uuid:pk>/progress/", rounds.RoundProgress.as_view(), name="round-progress"),
+    path("scoring/<uuid:pk>/what-if/", rounds.RoundWhatIf.as_view(), name="round-what-if"),
+    path("scoring/<uuid:pk>/close/", rounds.RoundClose.as_view(), name="round-close"),
+    path("criteria/", criteria.CriteriaSetsPage.as_view(), name="criteria-sets"),
+    path("criteria/<uuid:pk>/", criteria.CriteriaSetPage.as_view(), name="criteria-set"),
+    path("criteria/<uuid:pk>/publish/", criteria.CriteriaSetPublish.as_view(), name="criteria-set-publish"),
+    path("criteria/<uuid:pk>/next/", criteria.CriteriaSetNext.as_view(), name="criteria-set-next"),
+    path("criteria/<uuid:pk>/add/", criteria.CriterionCreate.as_view(), name="criterion-create"),
+    path("criterion/<uuid:pk>/change/", criteria.CriterionEdit.as_view(), name="criterion-edit"),
     path("gates/<uuid:pk>/", gates.GatePage.as_view(), name="gate"),
     path("gates/<uuid:pk>/evidence/", gates.GateEvidence.as_view(), name="gate-evidence"),
     path("gates/<uuid:pk>/measure/", gates.GateMeasure.as_view(), name="gate-measure"),

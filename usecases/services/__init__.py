@@ -1,6 +1,14 @@
 """Verbs of use cases. Other apps call ``usecases.services.gates_remeasure``, ``reading_upsert`` and the selectors."""
 
 from usecases.services.business import business_case_create, business_case_update, lines_as_data
+from usecases.services.criteria import (
+    criteria_set_create,
+    criteria_set_next,
+    criteria_set_publish,
+    criterion_create,
+    criterion_delete,
+    criterion_update,
+)
 from usecases.services.gates import (
     decisions_allowed,
     gate_measure,
@@ -34,18 +42,7 @@ from usecases.services.reviews import (
     signing_kind,
     use_case_not_pursue,
 )
-from usecases.services.scoring import (
-    criteria_set_create,
-    criteria_set_next,
-    criteria_set_publish,
-    criterion_create,
-    criterion_delete,
-    criterion_update,
-    rater_role,
-    ratings_put,
-    round_close,
-    round_open,
-)
+from usecases.services.rounds import rater_role, ratings_put, round_close, round_open
 from usecases.services.use_cases import (
     adoption_create,
     adoption_update,

@@ -8,9 +8,7 @@ from typing import Any
 from portal.core.access import grant_role
 from usecases.choices import CriterionSource, Direction, Label, LineKind
 from usecases.models import BusinessCase, CriteriaSet, Criterion, Outcome, UseCase
-from usecases.services.business import business_case_create
-from usecases.services.outcomes import outcome_create
-from usecases.services.scoring import (
+from usecases.services import (
     criteria_set_create,
     criteria_set_publish,
     criterion_create,
@@ -18,6 +16,8 @@ from usecases.services.scoring import (
     round_close,
     round_open,
 )
+from usecases.services.business import business_case_create
+from usecases.services.outcomes import outcome_create
 from usecases.services.use_cases import use_case_create
 
 ASSUMPTION = "Assumption of the demo, not from any data: chosen so that the arithmetic can be followed."
