@@ -8,24 +8,26 @@ from scipy import stats
 
 from coe.domain.roi import (
     Blocks,
-    Count,
     Finding,
-    Interval,
     Plan,
     against_plan,
-    baseline_events_needed,
     bootstrap_change,
     by_block,
-    exposure_ratio_needed,
     money,
-    power,
-    provability,
-    rate_ratio,
     review_change,
     review_counts,
 )
 from tests.usecases.domain.tables import number, read_table
 from usecases.domain.errors import InvalidInput
+from usecases.domain.provability import (
+    Count,
+    Interval,
+    baseline_events_needed,
+    exposure_ratio_needed,
+    power,
+    provability,
+    rate_ratio,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)
