@@ -12,13 +12,9 @@ from usecases import evidence as registry
 from usecases.choices import Decision, SetState
 from usecases.models import (
     Adoption,
-    BusinessCase,
-    BusinessLine,
     CriteriaSet,
     Criterion,
     Gate,
-    KpiReading,
-    Outcome,
     UseCase,
 )
 
@@ -74,45 +70,6 @@ class NotPursueForm(forms.Form):
     reason = forms.CharField(max_length=300, label=_("Why it will not be sold"))
 
 
-class OutcomeForm(forms.ModelForm):
-    reason = forms.CharField(
-        required=False,
-        max_length=300,
-        label=_("Reason for re-baselining"),
-        help_text=_("Needed only when a gate has used this baseline already."),
-    )
-
-    class Meta:
-        model = Outcome
-        fields = (
-            "kpi",
-            "unit",
-            "direction",
-            "exposure_unit",
-            "baseline_from",
-            "baseline_to",
-            "baseline_value",
-            "baseline_exposure",
-            "target_value",
-            "target_by",
-            "value_per_unit",
-            "currency",
-            "assumption",
-        )
-        widgets = {"baseline_from": _Date(), "baseline_to": _Date(), "target_by": _Date()}
-
-
-class ReadingForm(forms.ModelForm):
-    class Meta:
-        model = KpiReading
-        fields = ("site", "period_from", "period_to", "value", "exposure", "note")
-        widgets = {"period_from": _Moment(), "period_to": _Moment()}
-
-
-class BaselineForm(forms.Form):
-    reason = forms.CharField(required=False, max_length=300, label=_("Reason for re-baselining"))
-
-
 class CriterionForm(forms.ModelForm):
     fields: dict[str, Any]
     rubric = forms.CharField(
@@ -163,33 +120,6 @@ class RoundForm(forms.Form):
         label=_("Raters"),
         help_text=_("Gate 1 asks for a plant manager, an OT engineer and a data scientist."),
     )
-
-
-class BusinessCaseForm(forms.ModelForm):
-    class Meta:
-        model = BusinessCase
-        fields = ("currency", "discount_rate", "quarters", "start", "assumption")
-        widgets = {"start": _Date(), "assumption": forms.Textarea(attrs={"rows": 4})}
-        help_texts = {"discount_rate": _("0.08 is 8 % a year.")}
-
-
-class LineForm(forms.ModelForm):
-    class Meta:
-        model = BusinessLine
-        fields = (
-            "kind",
-            "name",
-            "low",
-            "likely",
-            "high",
-            "first_quarter",
-            "last_quarter",
-            "ramp_quarters",
-            "attribution",
-        )
-
-
-LineFormSet = forms.formset_factory(LineForm, extra=2, can_delete=True, max_num=100, absolute_max=100)
 
 
 class AdoptionForm(forms.ModelForm):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from usecases.views import adoptions, business, criteria, gates, rounds, use_cases
+from usecases.views import adoptions, business, criteria, gates, outcomes, rounds, use_cases
 
 app_name = "usecases"
 urlpatterns = [
@@ -10,13 +10,13 @@ urlpatterns = [
     path("use-cases/<uuid:pk>/panels", use_cases.UseCasePanels.as_view(), name="use-case-panels"),
     path("use-cases/<uuid:pk>/change/", use_cases.UseCaseEdit.as_view(), name="use-case-edit"),
     path("use-cases/<uuid:pk>/not-pursue/", use_cases.NotPursue.as_view(), name="use-case-not-pursue"),
-    path("use-cases/<uuid:pk>/outcomes/new/", use_cases.OutcomeCreate.as_view(), name="outcome-create"),
+    path("use-cases/<uuid:pk>/outcomes/new/", outcomes.OutcomeCreate.as_view(), name="outcome-create"),
     path("use-cases/<uuid:pk>/adopt/", adoptions.AdoptionCreate.as_view(), name="adoption-create"),
     path("use-cases/<uuid:pk>/business-case/", business.BusinessCasePage.as_view(), name="business-case"),
     path("use-cases/<uuid:pk>/business-case/change/", business.BusinessCaseEdit.as_view(), name="business-case-edit"),
-    path("outcomes/<uuid:pk>/change/", use_cases.OutcomeEdit.as_view(), name="outcome-edit"),
-    path("outcomes/<uuid:pk>/baseline/", use_cases.BaselineCompute.as_view(), name="outcome-baseline"),
-    path("outcomes/<uuid:pk>/readings/new/", use_cases.ReadingCreate.as_view(), name="reading-create"),
+    path("outcomes/<uuid:pk>/change/", outcomes.OutcomeEdit.as_view(), name="outcome-edit"),
+    path("outcomes/<uuid:pk>/baseline/", outcomes.BaselineCompute.as_view(), name="outcome-baseline"),
+    path("outcomes/<uuid:pk>/readings/new/", outcomes.ReadingCreate.as_view(), name="reading-create"),
     path("adoptions/", adoptions.AdoptionsPage.as_view(), name="adoptions"),
     path("adoptions/<uuid:pk>/", adoptions.AdoptionPage.as_view(), name="adoption"),
     path("adoptions/<uuid:pk>/panels", adoptions.AdoptionPanels.as_view(), name="adoption-panels"),

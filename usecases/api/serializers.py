@@ -40,57 +40,6 @@ class UseCaseSerializer(EntitySerializer):
         extra_kwargs: ClassVar[dict[str, Any]] = {"depends_on": {"required": False}}
 
 
-class OutcomeSerializer(EntitySerializer):
-    reason = serializers.CharField(
-        write_only=True, required=False, allow_blank=True, max_length=300, help_text="Needed when re-baselining."
-    )
-
-    class Meta:
-        model = models.Outcome
-        fields = [
-            "id",
-            "use_case",
-            "kpi",
-            "unit",
-            "direction",
-            "exposure_unit",
-            "baseline_from",
-            "baseline_to",
-            "baseline_frozen_at",
-            "baseline_value",
-            "baseline_exposure",
-            "target_value",
-            "target_by",
-            "value_per_unit",
-            "currency",
-            "assumption",
-            "provider_key",
-            "reason",
-            *_EXTERNAL,
-            *_ENTITY[1:],
-        ]
-        read_only_fields = ["baseline_frozen_at"]
-
-
-class KpiReadingSerializer(EntitySerializer):
-    class Meta:
-        model = models.KpiReading
-        fields = [
-            "id",
-            "outcome",
-            "site",
-            "period_from",
-            "period_to",
-            "value",
-            "exposure",
-            "source",
-            "note",
-            *_ENTITY[1:],
-        ]
-        read_only_fields = ["source"]
-        validators: ClassVar[list[Any]] = []
-
-
 class CriteriaSetSerializer(EntitySerializer):
     class Meta:
         model = models.CriteriaSet
@@ -209,49 +158,6 @@ class RankingSerializer(serializers.Serializer[Any]):
 class ResultsSerializer(RankingSerializer):
     state = serializers.CharField()
     agreement = serializers.ListField(child=serializers.DictField())
-
-
-class BusinessLineSerializer(serializers.ModelSerializer[models.BusinessLine]):
-    class Meta:
-        model = models.BusinessLine
-        fields = [
-            "kind",
-            "name",
-            "low",
-            "likely",
-            "high",
-            "first_quarter",
-            "last_quarter",
-            "ramp_quarters",
-            "attribution",
-        ]
-
-
-class BusinessCaseSerializer(EntitySerializer):
-    lines = BusinessLineSerializer(many=True, required=False)
-    result = serializers.DictField(read_only=True)
-
-    class Meta:
-        model = models.BusinessCase
-        fields = [
-            "id",
-            "use_case",
-            "currency",
-            "discount_rate",
-            "quarters",
-            "start",
-            "assumption",
-            "lines",
-            "result",
-            "computed_at",
-            *_ENTITY[1:],
-        ]
-        read_only_fields = ["computed_at"]
-
-    def to_representation(self, instance: Any) -> dict[str, Any]:
-        shown = super().to_representation(instance)
-        shown["result"] = {k: v for k, v in instance.result.items() if k != "histogram"} if instance.result else {}
-        return shown
 
 
 class AdoptionSerializer(EntitySerializer):

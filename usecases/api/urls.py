@@ -1,17 +1,17 @@
 from typing import Any
 
-from usecases.api import views
+from usecases.api import business, outcomes, views
 
 
 def register(router: Any) -> None:
     router.register("use-cases", views.UseCaseViewSet, "use-case")
-    router.register("outcomes", views.OutcomeViewSet, "outcome")
-    router.register("kpi-readings", views.KpiReadingViewSet, "kpi-reading")
+    router.register("outcomes", outcomes.OutcomeViewSet, "outcome")
+    router.register("kpi-readings", outcomes.KpiReadingViewSet, "kpi-reading")
     router.register("criteria-sets", views.CriteriaSetViewSet, "criteria-set")
     router.register("criteria", views.CriterionViewSet, "criterion")
     router.register("scoring-rounds", views.ScoringRoundViewSet, "scoring-round")
     router.register("ratings", views.RatingViewSet, "rating")
-    router.register("business-cases", views.BusinessCaseViewSet, "business-case")
+    router.register("business-cases", business.BusinessCaseViewSet, "business-case")
     router.register("adoptions", views.AdoptionViewSet, "adoption")
     router.register("gates", views.GateViewSet, "gate")
     router.register("evidence", views.EvidenceViewSet, "evidence")

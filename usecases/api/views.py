@@ -13,16 +13,14 @@ from portal.core.access import require
 from portal.core.api.viewsets import (
     BaseViewSet,
     CreateMixin,
-    DestroyMixin,
     EntityViewSet,
     ExternalMixin,
     ReadViewSet,
-    UpdateMixin,
 )
 from portal.core.errors import NotAllowed
 from usecases import filters, models, ranking, services
 from usecases.api import serializers as shapes
-from usecases.choices import KpiSource, RoundState
+from usecases.choices import RoundState
 
 _TIMES = ("created_at", "updated_at", "id")
 
@@ -54,57 +52,6 @@ class UseCaseViewSet(ExternalMixin, BaseViewSet):
         asked.is_valid(raise_exception=True)
         services.use_case_not_pursue(actor=request.user, use_case=obj, reason=asked.validated_data["reason"])
         return Response(self.get_serializer(obj).data, headers={"ETag": obj.etag})
-
-
-class OutcomeViewSet(ExternalMixin, DestroyMixin, BaseViewSet):
-    queryset = models.Outcome.objects.all()
-    serializer_class = shapes.OutcomeSerializer
-    filterset_class = filters.OutcomeFilter
-    ordering_fields = ("kpi", *_TIMES)
-    container_field = "use_case"
-
-    def perform_create(self, data: dict[str, Any]) -> Any:
-        data.pop("reason", None)
-        return services.outcome_create(actor=self.request.user, **data)
-
-    def perform_update(self, obj: Any, data: dict[str, Any], expected_version: int | None) -> Any:
-        reason = data.pop("reason", "")
-        if "use_case" in data:
-            require(data["use_case"], self.request.user, "change")
-        return services.outcome_update(
-            actor=self.request.user, outcome=obj, data=data, expected_version=expected_version, reason=reason
-        )
-
-    @extend_schema(request=shapes.ReasonSerializer, responses=shapes.OutcomeSerializer)
-    @action(detail=True, methods=["post"])
-    def baseline(self, request: Request, pk: str) -> Response:
-        """Compute the baseline from the readings in its window; after a gate has used it a reason is needed."""
-        obj = self.get_object_for("change")
-        asked = shapes.ReasonSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        obj = services.baseline_compute(actor=request.user, outcome=obj, reason=asked.validated_data["reason"])
-        return Response(self.get_serializer(obj).data, headers={"ETag": obj.etag})
-
-
-class KpiReadingViewSet(EntityViewSet):
-    queryset = models.KpiReading.objects.select_related("outcome")
-    serializer_class = shapes.KpiReadingSerializer
-    filterset_class = filters.KpiReadingFilter
-    ordering_fields = ("period_from", *_TIMES)
-    container_field = "outcome__use_case"
-
-    def perform_create(self, data: dict[str, Any]) -> Any:
-        return services.reading_create(actor=self.request.user, source=KpiSource.API, **data)
-
-    def perform_update(self, obj: Any, data: dict[str, Any], expected_version: int | None) -> Any:
-        if "outcome" in data:
-            require(data["outcome"], self.request.user, "change")
-        return services.reading_update(
-            actor=self.request.user, reading=obj, data=data, expected_version=expected_version
-        )
-
-    def perform_delete(self, obj: Any) -> None:
-        services.reading_delete(actor=self.request.user, reading=obj)
 
 
 class CriteriaSetViewSet(CreateMixin, BaseViewSet):
@@ -221,27 +168,6 @@ class RatingViewSet(ReadViewSet):
     serializer_class = shapes.RatingSerializer
     filterset_class = filters.RatingFilter
     ordering_fields = _TIMES
-
-
-class BusinessCaseViewSet(CreateMixin, UpdateMixin, DestroyMixin, BaseViewSet):
-    queryset = models.BusinessCase.objects.prefetch_related("lines")
-    serializer_class = shapes.BusinessCaseSerializer
-    filterset_class = filters.BusinessCaseFilter
-    ordering_fields = _TIMES
-    container_field = "use_case"
-    if_match_required = True
-
-    def perform_create(self, data: dict[str, Any]) -> Any:
-        return services.business_case_create(actor=self.request.user, **data)
-
-    def perform_update(self, obj: Any, data: dict[str, Any], expected_version: int | None) -> Any:
-        lines = data.pop("lines", None)
-        if "use_case" in data:
-            require(data["use_case"], self.request.user, "change")
-        obj = services.business_case_update(
-            actor=self.request.user, case=obj, data=data, lines=lines, expected_version=expected_version
-        )
-        return self.queryset.get(pk=obj.pk)
 
 
 class AdoptionViewSet(ExternalMixin, BaseViewSet):

@@ -16,7 +16,7 @@ from portal.core.errors import DomainError, StaleWrite
 from portal.core.pages import Page
 from portal.core.plots import figure, line
 from usecases import services
-from usecases.forms import BusinessCaseForm, LineFormSet
+from usecases.business_forms import BusinessCaseForm, LineFormSet
 from usecases.models import BusinessCase, BusinessLine, UseCase
 from usecases.services.business import LINE_FIELDS
 
