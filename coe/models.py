@@ -75,6 +75,47 @@ class Appointment(Entity):
         return reverse("coe:role", args=[self.role_id])
 
 
+class Deputy(Entity):
+    """A signer is away: for these days another may sign gates in their place, at one site or at all. Ninety days at most."""
+
+    person = models.ForeignKey(User, on_delete=models.PROTECT, related_name="deputies", verbose_name=_("who is away"))
+    deputy = models.ForeignKey(User, on_delete=models.PROTECT, related_name="deputy_for", verbose_name=_("deputy"))
+    site = models.ForeignKey(Site, null=True, blank=True, on_delete=models.PROTECT, related_name="deputies")
+    valid_from = models.DateTimeField(_("from"))
+    valid_until = models.DateTimeField(_("until"))
+    reason = models.CharField(_("reason"), max_length=300)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+    revoked_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+", editable=False)
+
+    access = (
+        Access(None, everything="coe.manage_people"),
+        Access(None, own="person_id", only=("view", "change")),
+        Access(None, own="deputy_id", only=("view",)),
+    )
+
+    class Meta:
+        ordering = ["-valid_from", "id"]
+        verbose_name_plural = _("deputies")
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(person=models.F("deputy")),
+                name="deputy_is_another",
+                violation_error_message=_("Nobody is their own deputy."),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(valid_until__gt=models.F("valid_from")),
+                name="deputy_ends_after_it_begins",
+                violation_error_message=_("It must end after it begins."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.deputy} for {self.person}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("coe:deputies")
+
+
 class Track(Entity):
     """An upskilling track that ends in a quiz; passing it gives a certificate for the role."""
 

@@ -109,6 +109,14 @@ def _given(world: World, label: str) -> dict[str, Any]:
         "governance.Slo": {"target": 0.99},
         "governance.Alert": {"value": 2.0, "limit": 1.0},
         "coe.Appointment": {"user": world.person, "valid_from": now - timedelta(days=1), "site": world.site},
+        "coe.Deputy": {
+            "person": world.person,
+            "deputy": _guest(),
+            "valid_from": now - timedelta(days=1),
+            "valid_until": later,
+        }
+        if label == "coe.Deputy"
+        else {},
         "coe.Certificate": {"user": world.person, "issued_at": now, "valid_until": later},
         "coe.QuizAttempt": {"user": world.person, "share": 1.0, "passed": True},
         "coe.Question": {"choices": ["yes", "no"], "right": 0, "text": "Is this so?"},

@@ -107,6 +107,11 @@ class Decision(TextChoices):
     KILL = "kill", _("Kill")
 
 
+class ConditionKind(TextChoices):
+    CONDITION = "condition", _("Condition")
+    REDO = "redo", _("To redo")
+
+
 class ReviewState(TextChoices):
     OPEN = "open", _("Collecting signatures")
     DECIDED = "decided", _("Decided")

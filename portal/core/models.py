@@ -308,6 +308,8 @@ class Notification(Entity):
     url = models.CharField(max_length=300, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
     dedupe_key = models.CharField(max_length=160, null=True)
+    # Wall time of the mail that carried the same line; None where none was asked for or it has not gone yet.
+    mailed_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     access = (Access(None, own="user_id"),)
 

@@ -3,7 +3,7 @@
 from usecases.models.business import BusinessCase, BusinessLine, ExchangeRate
 from usecases.models.cases import Adoption, UseCase, UseCaseGroupObjectPermission, UseCaseUserObjectPermission
 from usecases.models.criteria import CriteriaSet, Criterion
-from usecases.models.gates import Evidence, Gate, GateComment, GateReview, Signature, Waiver
+from usecases.models.gates import Evidence, Gate, GateComment, GateCondition, GateReview, Signature, Waiver
 from usecases.models.outcomes import KpiReading, Outcome
 from usecases.models.portfolio import EffortNeed, Exclusion, PortfolioRun, Scenario
 from usecases.models.scoring import Judgement, Rating, ScoringRound, Seat
@@ -20,6 +20,7 @@ __all__ = [
     "Exclusion",
     "Gate",
     "GateComment",
+    "GateCondition",
     "GateReview",
     "Judgement",
     "KpiReading",

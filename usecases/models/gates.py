@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -158,11 +160,55 @@ class GateReview(Entity):
         return reverse("usecases:review", args=[self.pk])
 
 
+class GateCondition(Entity):
+    """What a decision asks for: a condition of a conditional go, or work that a recycle sends back. Somebody owns it, by a date."""
+
+    review = models.ForeignKey(GateReview, on_delete=models.CASCADE, related_name="terms")
+    kind = models.CharField(
+        max_length=10, choices=choices.ConditionKind.choices, default=choices.ConditionKind.CONDITION
+    )
+    key = models.CharField(_("criterion"), max_length=80, blank=True)
+    text = models.CharField(_("what must be done"), max_length=500)
+    owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="gate_conditions")
+    due_at = models.DateTimeField(_("due (wall time)"), null=True, blank=True)
+    met_at = models.DateTimeField(null=True, editable=False)
+    met_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+", editable=False)
+    met_note = models.CharField(_("how it was met"), max_length=300, blank=True)
+
+    access = (
+        Access(None, own="owner_id", only=("change",)),
+        Access(USE_CASE, "review__gate__use_case_id", verbs=(("change", "sign"),)),
+        Access(SITE, "review__gate__adoption__site_id", only=("view", "change"), verbs=(("change", "sign"),)),
+    )
+
+    class Meta:
+        ordering = ["due_at", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["review", "key"], condition=~models.Q(key=""), name="condition_once_per_criterion"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def get_absolute_url(self) -> str:
+        return reverse("usecases:review", args=[self.review_id])
+
+
 class Signature(Entity):
     """One person's signature under a frozen snapshot, with the appointment and certificate it rested on."""
 
     review = models.ForeignKey(GateReview, on_delete=models.CASCADE, related_name="signatures")
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="gate_signatures")
+    on_behalf_of = models.ForeignKey(
+        User,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="signatures_by_deputy",
+        verbose_name=_("signed for"),
+    )
     role = models.CharField(max_length=60)
     approves = models.BooleanField(_("approves"), default=True)
     statement = models.CharField(_("statement"), max_length=500, blank=True)
@@ -182,11 +228,26 @@ class Signature(Entity):
                 fields=["review", "user"],
                 name="signature_once",
                 violation_error_message=_("You have signed this already."),
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["review", "on_behalf_of"],
+                name="signature_once_for",
+                violation_error_message=_("A deputy has signed this for that person already."),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(on_behalf_of=None) | ~models.Q(on_behalf_of=models.F("user")),
+                name="signature_for_another",
+                violation_error_message=_("Nobody is their own deputy."),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+    @property
+    def person_id(self) -> Any:
+        """Whose place it fills: the signer's, or that of the person whom the signer stands in for."""
+        return self.on_behalf_of_id or self.user_id
 
 
 class GateComment(Entity):
@@ -198,6 +259,7 @@ class GateComment(Entity):
     author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="gate_comments")
     text = models.TextField(_("comment"), max_length=4000)
     mentions = models.ManyToManyField(User, blank=True, related_name="mentioned_in")
+    edited_at = models.DateTimeField(null=True, editable=False)
     withdrawn_at = models.DateTimeField(null=True, editable=False)
 
     access = (
@@ -211,3 +273,6 @@ class GateComment(Entity):
 
     def __str__(self) -> str:
         return f"{self.author} on {self.gate}"
+
+    def get_absolute_url(self) -> str:
+        return f"{reverse('usecases:gate', args=[self.gate_id])}#comment-{self.pk}"
