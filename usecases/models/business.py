@@ -13,6 +13,7 @@ from portal.core.roles import USE_CASE
 from usecases import choices
 from usecases.models.cases import UseCase
 
+DEFAULT_SEED = 20_260
 currency_code = RegexValidator(r"^[A-Z]{3}$", _("Three capital letters, such as EUR."))
 
 
@@ -20,7 +21,7 @@ class BusinessCase(Entity):
     """What the use case costs and brings per quarter. One living case per use case; a gate freezes the version it read."""
 
     use_case = models.OneToOneField(UseCase, on_delete=models.CASCADE, related_name="business_case")
-    currency = models.CharField(max_length=3, default="EUR")
+    currency = models.CharField(_("currency"), max_length=3, default="EUR", validators=[currency_code])
     discount_rate = models.FloatField(
         _("discount rate per year"), default=0.08, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)]
     )
@@ -32,6 +33,11 @@ class BusinessCase(Entity):
         _("assumptions"),
         max_length=5000,
         help_text=_("Money that no data contains is a labelled assumption: say whose and why."),
+    )
+    seed = models.PositiveIntegerField(
+        _("seed of the draws"),
+        default=DEFAULT_SEED,
+        help_text=_("The same lines and the same seed give the same figures; another seed shows how much is chance."),
     )
     result = models.JSONField(default=dict, editable=False)
     computed_at = models.DateTimeField(null=True, editable=False)

@@ -13,6 +13,7 @@ from portal.core.clock import day_text
 from portal.core.models import Entity, ExternallyKeyed, User
 from portal.core.roles import USE_CASE
 from usecases import choices
+from usecases.models.business import currency_code
 from usecases.models.cases import UseCase
 
 
@@ -51,7 +52,7 @@ class Outcome(Entity, ExternallyKeyed):
     target_value = models.FloatField(_("target value per exposure"), null=True, blank=True)
     target_by = models.DateField(_("target by"), null=True, blank=True)
     value_per_unit = models.DecimalField(_("worth per unit"), max_digits=14, decimal_places=2, null=True, blank=True)
-    currency = models.CharField(max_length=3, default="EUR")
+    currency = models.CharField(_("currency"), max_length=3, default="EUR", validators=[currency_code])
     assumption = models.CharField(
         _("assumption"), max_length=300, blank=True, help_text=_("What this worth rests on when no data contains it.")
     )
