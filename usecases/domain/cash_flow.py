@@ -24,6 +24,9 @@ HIGHEST_RATE: Final = 10.0
 _GRID: Final = 257
 _STEPS: Final = 100
 _CLOSE: Final = 1e-15
+#: Rows that are solved together: what one of them needs stays in the processor's cache.
+_PORTION: Final = 2_048
+_MOST_ACTIVE: Final = 0.7
 
 
 def per_quarter(annual_rate: float) -> float:
@@ -69,10 +72,18 @@ def npv_curve(flow: ArrayLike, rates: ArrayLike) -> Array:
 
 def sign_changes(flows: ArrayLike) -> Ints:
     """How often the sign turns along each row, zeros skipped: at most that many rates exist (Descartes)."""
-    signs = np.sign(_flows(flows))
-    at = np.where(signs != 0, np.arange(signs.shape[-1]), 0)
-    last = np.take_along_axis(signs, np.maximum.accumulate(at, axis=-1), axis=-1)
-    return (last[..., 1:] * last[..., :-1] < 0).sum(axis=-1)
+    return sign_changes_along(np.moveaxis(_flows(flows), -1, 0))
+
+
+def sign_changes_along(flows: Array) -> Ints:
+    """The same with the periods along the first axis."""
+    changes = np.zeros(flows.shape[1:], dtype=np.int64)
+    last = np.sign(flows[0])
+    for row in flows[1:]:
+        sign = np.sign(row)
+        changes += sign * last < 0
+        last = np.where(sign != 0, sign, last)
+    return changes
 
 
 class IrrStatus(IntEnum):
@@ -106,63 +117,101 @@ def irr(flows: ArrayLike, *, lowest: float = LOWEST_RATE, highest: float = HIGHE
             "rate_impossible", "The lowest rate must be above -100 % and below the highest.", field="rate"
         )
     v_low, v_high = 1.0 / (1.0 + highest), 1.0 / (1.0 + lowest)
-    changes = sign_changes(cf)
-    status = np.full(len(cf), int(IrrStatus.NO_SIGN_CHANGE))
-    left, right = np.full(len(cf), v_low), np.full(len(cf), v_high)
-    single = changes == 1
-    inside = single.copy()
-    inside[single] = _horner(cf[single], left[single])[0] * _horner(cf[single], right[single])[0] <= 0
-    status[single] = int(IrrStatus.OUTSIDE)
-    status[inside] = int(IrrStatus.UNIQUE)
-    if (several := np.flatnonzero(changes > 1)).size:
-        grid = np.geomspace(v_low, v_high, _GRID)
-        signs = np.sign(cf[several] @ grid[None, :] ** np.arange(cf.shape[1])[:, None])
-        crossing = (signs[:, :-1] * signs[:, 1:] < 0) | ((signs[:, :-1] == 0) & (signs[:, 1:] != 0))
-        crossing[:, -1] |= signs[:, -1] == 0
-        number, cell = crossing.sum(axis=1), crossing.argmax(axis=1)
-        status[several] = np.select(
-            [number == 1, number == 0], [int(IrrStatus.UNIQUE), int(IrrStatus.OUTSIDE)], int(IrrStatus.SEVERAL)
-        )
-        left[several], right[several] = grid[cell], grid[cell + 1]
-    rate = np.full(len(cf), np.nan)
-    found = np.flatnonzero(status == IrrStatus.UNIQUE)
-    if found.size:
-        rate[found] = 1.0 / _roots(cf[found], left[found], right[found]) - 1.0
+    rate, status = np.full(len(cf), np.nan), np.empty(len(cf), dtype=np.int64)
+    for start in range(0, len(cf), _PORTION):
+        rows = slice(start, start + _PORTION)
+        # Periods in rows: each step of Horner's rule then runs along memory.
+        _solve(np.ascontiguousarray(cf[rows].T), v_low, v_high, rate[rows], status[rows])
     return Irr(rate, status)
 
 
-def _horner(cf: Array, v: Array) -> tuple[Array, Array]:
-    value, slope = cf[:, -1].copy(), np.zeros(len(cf))
-    for column in cf.T[-2::-1]:
-        slope = slope * v + value
-        value = value * v + column
+def _solve(flows: Array, v_low: float, v_high: float, rate: Array, status: Ints) -> None:
+    """Fills rate and status of flows (T, k)."""
+    changes = sign_changes_along(flows)
+    status[:] = int(IrrStatus.NO_SIGN_CHANGE)
+    left, right = np.full(len(status), v_low), np.full(len(status), v_high)
+    if (single := np.flatnonzero(changes == 1)).size:
+        cf = flows[:, single]
+        inside = _value(cf, np.full(single.size, v_low)) * _value(cf, np.full(single.size, v_high)) <= 0
+        status[single] = np.where(inside, int(IrrStatus.UNIQUE), int(IrrStatus.OUTSIDE))
+    if (several := np.flatnonzero(changes > 1)).size:
+        number, cell = _crossings(flows[:, several], v_low, v_high)
+        status[several] = np.select(
+            [number == 1, number == 0], [int(IrrStatus.UNIQUE), int(IrrStatus.OUTSIDE)], int(IrrStatus.SEVERAL)
+        )
+        grid = np.geomspace(v_low, v_high, _GRID)
+        left[several], right[several] = grid[cell], grid[cell + 1]
+    if (found := np.flatnonzero(status == IrrStatus.UNIQUE)).size:
+        rate[found] = 1.0 / _roots(flows[:, found], left[found], right[found]) - 1.0
+
+
+def _crossings(flows: Array, v_low: float, v_high: float) -> tuple[Ints, Ints]:
+    """How often each NPV (T, k) crosses zero between the bounds, and the step of the grid of its first crossing."""
+    grid = np.geomspace(v_low, v_high, _GRID)
+    value = (grid[:, None] ** np.arange(len(flows))) @ flows
+    below = value < 0
+    crossing = below[1:] != below[:-1]
+    if (zero := np.flatnonzero((value == 0).any(axis=0))).size:
+        # A zero on the grid belongs to the step that begins there, at the upper bound to the last one.
+        signs = np.sign(value[:, zero])
+        exact = (signs[:-1] * signs[1:] < 0) | ((signs[:-1] == 0) & (signs[1:] != 0))
+        exact[-1] |= signs[-1] == 0
+        crossing[:, zero] = exact
+    return crossing.sum(axis=0, dtype=np.int16), crossing.argmax(axis=0)
+
+
+def _value(flows: Array, v: Array) -> Array:
+    value = flows[-1].copy()
+    for row in flows[-2::-1]:
+        value *= v
+        value += row
+    return value
+
+
+def _horner(flows: Array, v: Array) -> tuple[Array, Array]:
+    value, slope = flows[-1].copy(), np.zeros(flows.shape[1])
+    for row in flows[-2::-1]:
+        slope *= v
+        slope += value
+        value *= v
+        value += row
     return value, slope
 
 
-def _roots(cf: Array, left: Array, right: Array) -> Array:
-    at_left, at_right = _horner(cf, left)[0], _horner(cf, right)[0]
+def _roots(flows: Array, left: Array, right: Array) -> Array:
+    """The root of each NPV (T, k) in v between its bounds, at which its signs differ."""
+    at_left, at_right = _value(flows, left), _value(flows, right)
     rising = (at_left < 0) | (at_right > 0)
-    below, above = np.where(rising, left, right), np.where(rising, right, left)
-    root = np.where(at_left == 0, left, np.where(at_right == 0, right, 0.5 * (left + right)))
-    before = np.abs(right - left)
-    step = before.copy()
+    low, high = np.where(rising, left, right), np.where(rising, right, left)
+    v = np.where((left < 1.0) & (right > 1.0), 1.0, 0.5 * (left + right))
+    root = np.where(at_left == 0, left, np.where(at_right == 0, right, v))
     active = np.flatnonzero((at_left != 0) & (at_right != 0))
+    before = np.abs(right - left)
+    if active.size < len(root):
+        flows, v, low, high, before = flows[:, active], v[active], low[active], high[active], before[active]
+    step, going = before, np.ones(active.size, dtype=bool)
     for _ in range(_STEPS):
         if not active.size:
             break
-        v, rows = root[active], cf[active]
-        value, slope = _horner(rows, v)
-        lo, hi = below[active], above[active]
-        lo, hi = np.where(value < 0, v, lo), np.where(value < 0, hi, v)
-        below[active], above[active] = lo, hi
+        value, slope = _horner(flows, v)
+        under = value < 0
+        np.copyto(low, v, where=under)
+        np.copyto(high, v, where=~under)
         newton = np.divide(value, slope, out=np.full_like(value, np.inf), where=slope != 0)
-        good = ((v - newton - lo) * (v - newton - hi) < 0) & (np.abs(2.0 * newton) <= np.abs(before[active]))
-        done = np.abs(newton) <= _CLOSE * np.abs(v)
-        new_step = np.where(good | done, newton, v - 0.5 * (lo + hi))
-        before[active] = step[active]
-        step[active] = new_step
-        root[active] = v - new_step
-        active = active[~done & (np.abs(new_step) > _CLOSE * np.abs(v))]
+        there = v - newton
+        # Newton's step must stay inside the bracket and be at most half of the step before the last.
+        good = ((there - low) * (there - high) < 0) & (np.abs(2.0 * newton) <= before)
+        enough = _CLOSE * np.abs(v)
+        done = np.abs(newton) <= enough
+        before, step = step, np.abs(np.where(good | done, newton, v - 0.5 * (low + high)))
+        v = np.where(good | done, there, 0.5 * (low + high))
+        root[active[going]] = v[going]
+        going &= ~done & (step > enough)
+        # The finished ones are cut out only when there are many: until then they are solved along, to no effect.
+        if np.count_nonzero(going) < _MOST_ACTIVE * active.size:
+            active, flows, v = active[going], flows[:, going], v[going]
+            low, high, before, step = low[going], high[going], before[going], step[going]
+            going = np.ones(active.size, dtype=bool)
     return root
 
 

@@ -27,6 +27,8 @@ DRAWS: Final = 10_000
 #: Concentration of the draws around the elicited weights: a weight of 50 % moves by about 9 points (one sd).
 KAPPA: Final = 30.0
 _CHUNK_CELLS: Final = 2_000_000
+#: Draws are ranked in portions whose scores stay in the processor's cache.
+_SORT_CELLS: Final = 131_072
 
 
 @dataclass(frozen=True)
@@ -137,42 +139,85 @@ def smaa(
     rng = np.random.default_rng([seed, 1])
     m, draws = v.shape[0], w.shape[0]
     uncertain = bool((bottom < top).any())
-    counts = np.zeros(m * m)
-    first_weights = np.zeros_like(v)
-    orders = np.empty((draws, m), dtype=np.uint8 if m <= 256 else np.uint32)
+    alike, group = _alike(bottom, top, w)
+    sorter = _Sorter(m, group, float(np.abs(w).sum(axis=1).max() * max(np.abs(bottom).max(), np.abs(top).max())))
+    counts = np.zeros(m * m, dtype=np.int64)
+    orders = np.empty((draws, m), dtype=sorter.index_type)
     step = max(1, _CHUNK_CELLS // (v.size if uncertain else m))
-    rows = np.arange(m)
+    portion = max(1, _SORT_CELLS // m)
+    negated = np.ascontiguousarray(-bottom.T)
+    places = np.arange(m) * m
     for start in range(0, draws, step):
         part = w[start : start + step]
-        losses = -_drawn_scores(bottom, top, part, rng) if uncertain else part @ -v.T
-        order = np.argsort(losses, axis=1)
-        orders[start : start + step] = order
-        first = (order[:, 0] == rows[:, None]).astype(float)
-        first_weights += first @ part
-        order *= m
-        order += rows
-        counts += np.bincount(order.ravel(), minlength=m * m)
-    alike = _alike(bottom, top, w)
-    acceptability = alike @ (counts.reshape(m, m) / draws)
+        losses = part @ negated
+        if uncertain:
+            losses -= _drawn_extra(bottom, top, part, rng)
+        for at in range(0, len(losses), portion):
+            order = sorter.order(losses[at : at + portion])
+            orders[start + at : start + at + len(order)] = order
+            counts += np.bincount((order + places).ravel(), minlength=m * m)
+    first = orders[:, 0].astype(np.intp)
+    first_weights = np.stack([np.bincount(first, weights=column, minlength=m) for column in w.T], axis=1)
+    acceptability = alike @ (counts.reshape(m, m).T / draws)
     times_first = acceptability[:, :1] * draws
     central = np.divide(alike @ first_weights, times_first, out=np.full(v.shape, np.nan), where=times_first > 0)
     confidence = _confidence(bottom, top, central, min(confidence_draws, draws) if uncertain else 1, rng)
     return Smaa(acceptability, central, confidence, orders, alike, draws, seed)
 
 
-def _drawn_scores(bottom: Array, top: Array, weights: Array, rng: np.random.Generator) -> Array:
-    base = weights @ bottom.T
+class _Sorter:
+    """Orders of rows of losses (k, m), least loss first, as ``argsort`` gives them, several times quicker.
+
+    A loss is cut to a whole number of 32 (or 64) bits with the use case's number in the lowest ones, and these words
+    are sorted. Cutting never turns two losses round; where it makes two use cases equal that some weighting can tell
+    apart, that row is sorted again by the losses themselves.
+    """
+
+    def __init__(self, size: int, group: Ints, bound: float) -> None:
+        self.group = group
+        self.bits = max(1, (size - 1).bit_length())
+        self.word: type[np.unsignedinteger] = np.uint32 if size <= 256 else np.uint64
+        self.index_type: type[np.unsignedinteger] = np.uint8 if size <= 256 else np.uint32
+        # A power of two, so that scaling rounds nothing; one bit is left for the sign.
+        _, exponent = np.frexp(bound * (1.0 + 1e-9) if bound > 0 else 1.0)
+        room = (32 if size <= 256 else 53) - self.bits - 1
+        self.scale = float(np.ldexp(1.0, room - int(exponent)))
+        self.offset = float(np.ldexp(1.0, room))
+        self.index = np.arange(size, dtype=self.word)
+        self.mask = self.word((1 << self.bits) - 1)
+
+    def order(self, losses: Array) -> NDArray[np.unsignedinteger]:
+        shifted = losses * self.scale
+        shifted += self.offset
+        words = shifted.astype(self.word)
+        words <<= self.word(self.bits)
+        words |= self.index
+        words.sort(axis=1)
+        order = (words & self.mask).astype(self.index_type)
+        words >>= self.word(self.bits)
+        row, at = np.divmod(np.flatnonzero(words[:, 1:] == words[:, :-1]), max(words.shape[1] - 1, 1))
+        apart = self.group[order[row, at]] != self.group[order[row, at + 1]]
+        if apart.any():
+            again = np.unique(row[apart])
+            order[again] = np.argsort(losses[again], axis=1)
+        return order
+
+
+def _drawn_extra(bottom: Array, top: Array, weights: Array, rng: np.random.Generator) -> Array:
+    """What uncertain values add to the scores of the lowest ones, shape (k, m)."""
+    extra = np.zeros((len(weights), len(bottom)))
     for i, j in np.argwhere(bottom < top):
-        base[:, i] += weights[:, j] * (rng.random(len(weights)) * (top[i, j] - bottom[i, j]))
-    return base
+        extra[:, i] += weights[:, j] * (rng.random(len(weights)) * (top[i, j] - bottom[i, j]))
+    return extra
 
 
-def _alike(bottom: Array, top: Array, weights: Array) -> Array:
-    """Averaging matrix (m, m) over use cases that no weighting can tell apart."""
+def _alike(bottom: Array, top: Array, weights: Array) -> tuple[Array, Ints]:
+    """Averaging matrix (m, m) over use cases that no weighting can tell apart, and the number of each one's group."""
     seen = (weights != 0).any(axis=0)
     _, group = np.unique(np.round(np.hstack([bottom[:, seen], top[:, seen]]), 12), axis=0, return_inverse=True)
-    same = (group.reshape(-1, 1) == group.reshape(1, -1)).astype(float)
-    return same / same.sum(axis=1, keepdims=True)
+    group = group.reshape(-1)
+    same = (group[:, None] == group[None, :]).astype(float)
+    return same / same.sum(axis=1, keepdims=True), group
 
 
 def _confidence(bottom: Array, top: Array, central: Array, draws: int, rng: np.random.Generator) -> Array:
