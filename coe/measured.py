@@ -108,7 +108,11 @@ def _interval(found: roi.Interval) -> dict[str, float | None]:
 
 
 def _is_count(outcome: Outcome, readings: list[KpiReading]) -> bool:
-    counted = outcome.unit == _COUNTED or (outcome.unit.startswith("{") and outcome.unit.endswith("}"))
+    counted = (
+        outcome.counts_events
+        or outcome.unit == _COUNTED
+        or (outcome.unit.startswith("{") and outcome.unit.endswith("}"))
+    )
     whole = all(r.value >= 0 and r.value == int(r.value) for r in readings)
     return counted and whole and outcome.direction == Direction.DOWN
 

@@ -20,6 +20,7 @@ from scipy import special
 from usecases.domain.errors import InvalidInput
 from usecases.domain.provability import (
     CONFIDENCE,
+    MIN_BLOCKS,
     POWER,
     Count,
     Interval,
@@ -33,8 +34,6 @@ from usecases.domain.sentences import Sentence
 Array = NDArray[np.float64]
 
 DRAWS: Final = 10_000
-#: Below this many weeks or shifts on a side a bootstrap interval is too short to be honest.
-MIN_BLOCKS: Final = 8
 
 
 class Finding(StrEnum):

@@ -1,6 +1,7 @@
-"""Whether a counted KPI can be proved to have fallen: the exact test of two Poisson rates, and what it needs before money is spent.
+"""Whether a KPI's target can be proved: the exact test of two Poisson rates, and what a proof needs, known before money is spent.
 
-Counts only (stoppages, rejects, alarms). See docs/algorithms/business-case.md and roi.md.
+Counts (stoppages, rejects, alarms) exactly, continuous KPIs by how much their weeks or shifts differ. See
+docs/algorithms/business-case.md and roi.md.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from usecases.domain.errors import InvalidInput
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
 POWER: Final = 0.80
+#: Below this many weeks or shifts on a side a bootstrap interval is too short to be honest.
+MIN_BLOCKS: Final = 8
 #: Beyond this many times the baseline's exposure, waiting is no plan.
 MAX_EXPOSURE_RATIO: Final = 20.0
 _MAX_EVENTS: Final = 1_000_000
@@ -231,3 +234,50 @@ def provability(
             baseline_events, reduction, wanted_power=wanted_power, confidence=confidence
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How much a continuous KPI varies from block to block (week, shift, month), and what that asks for.
+
+    ``variation``: standard deviation of a block's total about the overall ratio, as a share of its mean. ``needed``: blocks
+    before, and as many after, for the wanted power, at least ``MIN_BLOCKS``.
+    """
+
+    blocks: int
+    variation: float
+    needed: int
+
+    @property
+    def provable(self) -> bool:
+        return self.blocks >= self.needed
+
+
+def spread(
+    totals: ArrayLike,
+    exposure: ArrayLike,
+    gain: float,
+    *,
+    wanted_power: float = POWER,
+    confidence: float = CONFIDENCE,
+) -> Spread | None:
+    """What it takes to prove a gain (a share of the baseline) in a ratio of sums; None where the blocks cannot tell.
+
+    The ratio R = sum y / sum e has the relative standard error c / sqrt(n), c the deviation of y - R e over the mean of y; with n
+    blocks before and after that of the relative change is about c sqrt(2 / n), which must be gain / (z(1 - alpha/2) + z(power)).
+    """
+    share_of(gain, "gain")
+    y, e = np.asarray(totals, dtype=float), np.asarray(exposure, dtype=float)
+    if y.ndim != 1 or y.shape != e.shape or not (np.isfinite(y).all() and np.isfinite(e).all() and (e >= 0).all()):
+        raise InvalidInput("readings_shape", "Each reading needs a value and an exposure.", field="values")
+    used = e > 0
+    y, e = y[used], e[used]
+    if y.size < MIN_BLOCKS or y.mean() == 0:
+        return None
+    ratio = y.sum() / e.sum()
+    variation = float(np.sqrt(((y - ratio * e) ** 2).sum() / (y.size - 1)) / abs(y.mean()))
+    z = special.ndtri((1 + share_of(confidence, "confidence")) / 2) + special.ndtri(
+        share_of(wanted_power, "wanted_power")
+    )
+    needed = max(MIN_BLOCKS, math.ceil(2.0 * (variation * z / gain) ** 2))
+    return Spread(int(y.size), variation, needed)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.urls import reverse
@@ -77,7 +81,20 @@ class Outcome(Entity, ExternallyKeyed):
         return self.kpi
 
     def get_absolute_url(self) -> str:
-        return reverse("usecases:use-case", args=[self.use_case_id])
+        return reverse("usecases:outcome", args=[self.pk])
+
+    def clean(self) -> None:
+        wrong: dict[str, Any] = {}
+        for name in ("baseline_value", "baseline_exposure", "target_value"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                wrong[name] = _("A number is wanted here.")
+            elif number is not None and number < 0 and (name == "baseline_exposure" or self.counts_events):
+                wrong[name] = _("This cannot be below zero.")
+        if self.value_per_unit is not None and self.value_per_unit < 0:
+            wrong["value_per_unit"] = _("What a unit is worth has no sign; the direction says which way is better.")
+        if wrong:
+            raise ValidationError(wrong)
 
 
 class KpiReading(Entity):
@@ -117,3 +134,18 @@ class KpiReading(Entity):
 
     def __str__(self) -> str:
         return f"{self.outcome} {day_text(self.period_from)}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("usecases:outcome", args=[self.outcome_id])
+
+    def clean(self) -> None:
+        wrong: dict[str, Any] = {}
+        for name in ("value", "exposure"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                wrong[name] = _("A number is wanted here.")
+        counted = self.outcome.counts_events and "value" not in wrong and self.value is not None
+        if counted and (self.value < 0 or not float(self.value).is_integer()):
+            wrong["value"] = _("This KPI counts events: 0, 1, 2, and so on.")
+        if wrong:
+            raise ValidationError(wrong)

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from portal.core import audit
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.records import entity_create, entity_delete, entity_update, versioned_update
-from usecases.choices import Direction, KpiSource
+from usecases.choices import Direction, KpiSource, Phase
 from usecases.models import KpiReading, Outcome, UseCase
 from usecases.services.gates import gates_remeasure
 
-_BASELINE = ("baseline_from", "baseline_to", "baseline_value", "baseline_exposure")
+#: What a gate is decided on: the window, what was measured in it, in which unit, and what a unit is worth.
+FROZEN = (
+    "baseline_from",
+    "baseline_to",
+    "baseline_value",
+    "baseline_exposure",
+    "unit",
+    "exposure_unit",
+    "direction",
+    "counts_events",
+    "value_per_unit",
+    "currency",
+)
 
 
 def baseline_readings(outcome: Outcome) -> Any:
     """Readings that lie wholly inside the baseline window (both days included)."""
     if outcome.baseline_from is None or outcome.baseline_to is None:
         return KpiReading.objects.none()
-    return KpiReading.objects.filter(
-        outcome=outcome,
-        period_from__gte=datetime.combine(outcome.baseline_from, time.min, UTC),
-        period_to__lte=datetime.combine(outcome.baseline_to, time.max, UTC),
-    )
+    start, end = _window(outcome.baseline_from, outcome.baseline_to)
+    return KpiReading.objects.filter(outcome=outcome, period_from__gte=start, period_to__lte=end)
+
+
+def _window(first: date, last: date) -> tuple[datetime, datetime]:
+    """Both days belong to it whole: a month that ends at midnight after the last day is inside."""
+    return datetime.combine(first, time.min, UTC), datetime.combine(last + timedelta(days=1), time.min, UTC)
 
 
 def baseline_of(outcome: Outcome) -> tuple[float, float] | None:
@@ -47,7 +62,7 @@ def outcome_update(
     *, actor: Any, outcome: Outcome, data: dict[str, Any], expected_version: int | None = None, reason: str = ""
 ) -> Outcome:
     """Change an outcome. Once a gate has used its baseline, changing that is re-baselining and needs a reason."""
-    moved = [name for name in _BASELINE if name in data and data[name] != getattr(outcome, name)]
+    moved = [name for name in FROZEN if name in data and data[name] != getattr(outcome, name)]
     rebaselined = bool(moved) and outcome.baseline_frozen_at is not None
     if rebaselined and not reason.strip():
         raise DomainError(
@@ -86,7 +101,16 @@ def baseline_freeze(*, use_case: UseCase, now: datetime, actor: Any) -> None:
     for outcome in Outcome.objects.filter(use_case=use_case, baseline_frozen_at=None, baseline_value__isnull=False):
         versioned_update(outcome, baseline_frozen_at=now)
         audit.record(
-            actor=actor, action="outcome.freeze_baseline", obj=outcome, changes={"value": outcome.baseline_value}
+            actor=actor,
+            action="outcome.freeze_baseline",
+            obj=outcome,
+            changes={
+                "gate": Phase.ALIGN.value,
+                "value": outcome.baseline_value,
+                "exposure": outcome.baseline_exposure,
+                "from": outcome.baseline_from,
+                "to": outcome.baseline_to,
+            },
         )
 
 
@@ -99,30 +123,98 @@ def _fresh_baseline(actor: Any, outcome: Outcome) -> None:
         outcome_update(actor=actor, outcome=outcome, data={"baseline_value": found[0], "baseline_exposure": found[1]})
 
 
+def in_frozen_window(outcome: Outcome, period_from: datetime, period_to: datetime) -> bool:
+    """Whether a reading of this period is part of a baseline that a gate has used."""
+    if outcome.baseline_frozen_at is None or outcome.baseline_from is None or outcome.baseline_to is None:
+        return False
+    start, end = _window(outcome.baseline_from, outcome.baseline_to)
+    return start <= period_from and period_to <= end
+
+
+def _rebaseline(actor: Any, outcome: Outcome, reason: str, what: dict[str, Any]) -> None:
+    """A reading behind a frozen baseline changed, with a reason: the baseline follows, and the log says from what to what."""
+    audit.record(actor=actor, action="outcome.rebaseline", obj=outcome, changes={"reason": reason, **what})
+    found = baseline_of(outcome)
+    value, exposure = found if found is not None else (None, None)
+    moved: dict[str, Any] = {"baseline_value": value, "baseline_exposure": exposure}
+    if any(getattr(outcome, name) != wanted for name, wanted in moved.items()):
+        outcome_update(actor=actor, outcome=outcome, data=moved, reason=reason)
+
+
+def _needs_reason(reason: str) -> None:
+    if not reason.strip():
+        raise DomainError(
+            "baseline_frozen",
+            _(
+                "A gate was decided on the baseline that this reading belongs to. Changing it is re-baselining: give a reason."
+            ),
+            errors=[{"field": "reason", "message": _("Why does a reading change after a gate has used it?")}],
+        )
+
+
+def _as_logged(reading: KpiReading) -> dict[str, Any]:
+    return {"period_from": reading.period_from, "value": reading.value, "exposure": reading.exposure}
+
+
 @transaction.atomic
-def reading_create(*, actor: Any, **data: Any) -> KpiReading:
+def reading_create(*, actor: Any, reason: str = "", **data: Any) -> KpiReading:
+    """A new reading. Inside a frozen baseline it needs a reason and re-baselines, unless the plant's records computed it."""
     data.setdefault("source", KpiSource.FORM)
+    outcome = data["outcome"]
+    frozen = in_frozen_window(outcome, data["period_from"], data["period_to"]) and data["source"] != KpiSource.COMPUTED
+    if frozen:
+        _needs_reason(reason)
     reading = entity_create(actor=actor, model=KpiReading, data=data)
-    _fresh_baseline(actor, reading.outcome)
-    gates_remeasure(use_case=reading.outcome.use_case_id)
+    if frozen:
+        _rebaseline(actor, outcome, reason, {"reading": [None, _as_logged(reading)]})
+    _fresh_baseline(actor, outcome)
+    gates_remeasure(use_case=outcome.use_case_id)
     return reading
 
 
 @transaction.atomic
 def reading_update(
-    *, actor: Any, reading: KpiReading, data: dict[str, Any], expected_version: int | None = None
+    *,
+    actor: Any,
+    reading: KpiReading,
+    data: dict[str, Any],
+    expected_version: int | None = None,
+    reason: str = "",
 ) -> KpiReading:
+    """Change a reading. Inside a frozen baseline (before or after) it needs a reason and re-baselines. A new computation by the
+    plant's records only changes the reading: the frozen baseline stays, and the outcome's page shows that the two differ."""
+    before = _as_logged(reading)
+    outcomes = {reading.outcome_id: reading.outcome}
+    ends = [(reading.outcome, reading.period_from, reading.period_to)]
+    moved = any(getattr(reading, name) != value for name, value in data.items() if name not in {"note", "source"})
+    if moved:
+        after = data.get("outcome", reading.outcome)
+        outcomes[after.pk] = after
+        ends.append((after, data.get("period_from", reading.period_from), data.get("period_to", reading.period_to)))
+    computed = data.get("source", reading.source) == KpiSource.COMPUTED and actor is None
+    frozen = {o.pk for o, start, end in ends if in_frozen_window(o, start, end)} if moved and not computed else set()
+    if frozen:
+        _needs_reason(reason)
     reading = entity_update(actor=actor, obj=reading, data=data, expected_version=expected_version)
-    _fresh_baseline(actor, reading.outcome)
-    gates_remeasure(use_case=reading.outcome.use_case_id)
+    for pk, outcome in outcomes.items():
+        if pk in frozen:
+            _rebaseline(actor, outcome, reason, {"reading": [before, _as_logged(reading)]})
+        _fresh_baseline(actor, outcome)
+        gates_remeasure(use_case=outcome.use_case_id)
     return reading
 
 
 @transaction.atomic
-def reading_delete(*, actor: Any, reading: KpiReading) -> None:
-    outcome = reading.outcome
+def reading_delete(*, actor: Any, reading: KpiReading, reason: str = "") -> None:
+    outcome, before = reading.outcome, _as_logged(reading)
+    frozen = in_frozen_window(outcome, reading.period_from, reading.period_to)
+    if frozen:
+        _needs_reason(reason)
     entity_delete(actor=actor, obj=reading)
+    if frozen:
+        _rebaseline(actor, outcome, reason, {"reading": [before, None]})
     _fresh_baseline(actor, outcome)
+    gates_remeasure(use_case=outcome.use_case_id)
 
 
 @transaction.atomic
@@ -137,13 +229,14 @@ def reading_upsert(
     exposure: float,
     note: str = "",
     source: str = KpiSource.COMPUTED,
+    reason: str = "",
 ) -> KpiReading:
     """Write what plant records say about one period (plant time), replacing an earlier computation of the same period."""
     data = {"period_to": period_to, "value": value, "exposure": exposure, "note": note, "source": source}
     found = KpiReading.objects.filter(outcome=outcome, site=site, period_from=period_from).first()
     if found is None:
-        return reading_create(actor=actor, outcome=outcome, site=site, period_from=period_from, **data)
-    return reading_update(actor=actor, reading=found, data=data)
+        return reading_create(actor=actor, outcome=outcome, site=site, period_from=period_from, reason=reason, **data)
+    return reading_update(actor=actor, reading=found, data=data, reason=reason)
 
 
 def target_better(outcome: Outcome) -> bool | None:
