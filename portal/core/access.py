@@ -37,6 +37,7 @@ class Access:
     ``path``: lookup from the row to the container's id. ``own``: lookup to the owning user's id.
     ``everybody``: any signed-in user may do these actions. ``everything``: a permission that opens all rows to all actions.
     ``verbs``: overrides action -> container verb for this way. ``only``: this way opens these actions only.
+    ``when``: what must hold of a row besides; this way opens no other (plain columns and foreign keys only).
     """
 
     container: str | None = None
@@ -46,6 +47,7 @@ class Access:
     everything: str = ""
     verbs: tuple[tuple[str, str], ...] = ()
     only: tuple[str, ...] = ()
+    when: Q | None = None
 
     def verb(self, action: str) -> str:
         return dict(self.verbs).get(action, _AS_VERB.get(action, action))
@@ -81,22 +83,31 @@ def reach_of(model: Any, user: Any, action: str) -> Q | None:
     for way in model.access:
         if way.only and action not in way.only:
             continue
-        if action in way.everybody or (way.everything and user.has_perm(way.everything)):
-            return EVERY_ROW
-        found: list[Q] = []
-        if way.own:
-            found.append(_match(model, way.own, user.pk))
-        if way.container:
-            verb = way.verb(action)
-            if user.has_perm(container_permission(way.container, verb)):
-                if way.path in {"pk", "id"} or not _nullable(model, way.path):
-                    return EVERY_ROW
-                found.append(_match(model, way.path, False, "__isnull"))
-            else:
-                found.append(_match(model, way.path, granted_ids(user, way.container, verb), "__in"))
-        for condition in found:
-            reach = condition if reach is None else reach | condition
+        for condition in _opened_by(way, model, user, action):
+            narrowed = condition
+            if way.when is not None:
+                narrowed = way.when if condition is EVERY_ROW else condition & way.when
+            if narrowed is EVERY_ROW:
+                return EVERY_ROW
+            reach = narrowed if reach is None else reach | narrowed
     return reach
+
+
+def _opened_by(way: Access, model: Any, user: Any, action: str) -> Iterator[Q]:
+    """The conditions under which this way opens rows, before its ``when``."""
+    if action in way.everybody or (way.everything and user.has_perm(way.everything)):
+        yield EVERY_ROW
+        return
+    if way.own:
+        yield _match(model, way.own, user.pk)
+    if way.container:
+        verb = way.verb(action)
+        if not user.has_perm(container_permission(way.container, verb)):
+            yield _match(model, way.path, granted_ids(user, way.container, verb), "__in")
+        elif way.path in {"pk", "id"} or not _nullable(model, way.path):
+            yield EVERY_ROW
+        else:
+            yield _match(model, way.path, False, "__isnull")
 
 
 class PermittedQuerySet(models.QuerySet[Any]):

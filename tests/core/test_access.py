@@ -4,7 +4,7 @@ import pytest
 from django.http import Http404
 
 from devices.models import Device, Site
-from portal.core.access import get_permitted, granted_ids, revoke_role
+from portal.core.access import EVERY_ROW, get_permitted, granted_ids, may, reach_of, revoke_role
 from portal.core.errors import NotAllowed
 from tests.factories import make_device
 from usecases.models import ScoringRound
@@ -60,3 +60,55 @@ def test_many_to_many_ways_never_double_rows(cast):
     meeting.raters.set([cast.plant_manager, cast.ot_engineer])
     assert list(ScoringRound.objects.permitted(cast.plant_manager)) == [meeting]
     assert list(ScoringRound.objects.permitted(cast.executive)) == [meeting]
+
+
+def test_a_way_with_a_condition_opens_only_the_rows_that_meet_it(cast, meeting_with_answers):
+    from usecases.models import Rating
+
+    meeting, own, other = meeting_with_answers
+    assert set(Rating.objects.permitted(cast.plant_manager)) == {own}
+    assert not Rating.objects.permitted(cast.coe_lead).exists(), "the facilitator sees nothing before the reveal"
+    assert reach_of(Rating, cast.coe_lead, "view") is not EVERY_ROW
+    ScoringRound.objects.filter(pk=meeting.pk).update(state="revealed")
+    assert set(Rating.objects.permitted(cast.coe_lead)) == {own, other}
+    assert may(own, cast.coe_lead, "view")
+    assert not may(own, cast.coe_lead, "change")
+    assert set(Rating.objects.permitted(cast.plant_manager)) == {own}
+
+
+def test_a_condition_narrows_what_a_permission_would_open_whole(cast, meeting_with_answers, monkeypatch):
+    from django.db.models import Q
+
+    from portal.core.access import Access
+    from usecases.models import Rating
+
+    _, own, other = meeting_with_answers
+    low = Q(value__lt=3)
+    ways = (
+        Access("usecases.UseCase", "use_case_id", when=low),
+        Access(None, everybody=("name",), when=low),
+        Access(None, everything="usecases.add_usecase", only=("change",), when=low),
+    )
+    monkeypatch.setattr(Rating, "access", ways)
+    assert cast.executive.has_perm("usecases.view_usecase")
+    for person, action in ((cast.executive, "view"), (cast.stranger, "name"), (cast.coe_lead, "change")):
+        assert reach_of(Rating, person, action) is not EVERY_ROW, action
+        assert set(Rating.objects.permitted(person, action)) == {own}
+    assert not Rating.objects.permitted(cast.plant_manager, "change").exists()
+    monkeypatch.setattr(Rating, "access", (*ways, Access(None, everybody=("name",))))
+    assert set(Rating.objects.permitted(cast.stranger, "name")) == {own, other}
+
+
+@pytest.fixture
+def meeting_with_answers(cast):
+    from usecases.models import CriteriaSet, Criterion, Rating
+
+    criteria = CriteriaSet.objects.create(name="x", number=1)
+    leaf = Criterion.objects.create(criteria_set=criteria, key="a", name="A", weight=1.0)
+    meeting = ScoringRound.objects.create(title="r", criteria_set=criteria, facilitator=cast.coe_lead)
+    meeting.use_cases.set([cast.ours])
+    rows = [
+        Rating.objects.create(round=meeting, use_case=cast.ours, criterion=leaf, rater=person, value=value)
+        for person, value in ((cast.plant_manager, 1.0), (cast.ot_engineer, 4.0))
+    ]
+    return meeting, *rows

@@ -14,6 +14,15 @@ from usecases import choices
 from usecases.models.cases import UseCase
 from usecases.models.criteria import CriteriaSet, Criterion
 
+#: Answers that are no longer private to who gave them: those of the first vote from the reveal on, all once the round is closed.
+OPENED = models.Q(round__state=choices.RoundState.CLOSED) | models.Q(
+    vote=1, round__state__in=[choices.RoundState.REVEALED, choices.RoundState.SECOND]
+)
+_PRIVATE = (
+    Access(None, own="rater_id"),
+    Access(None, own="round__facilitator_id", only=("view",), when=OPENED),
+)
+
 
 class ScoringRound(Entity):
     """Several people rate several use cases with one version of the criteria."""
@@ -87,7 +96,7 @@ class Judgement(Entity):
     second = models.ForeignKey(Criterion, on_delete=models.PROTECT, related_name="+")
     value = models.FloatField(validators=[MinValueValidator(1 / 9), MaxValueValidator(9.0)])
 
-    access = (Access(None, own="rater_id"),)
+    access = _PRIVATE
 
     class Meta:
         ordering = ["id"]
@@ -119,7 +128,7 @@ class Rating(Entity):
     )
     reason = models.CharField(_("reason for not taking the measured value"), max_length=500, blank=True)
 
-    access = (Access(None, own="rater_id"), Access(USE_CASE, "use_case_id", only=("view",)))
+    access = _PRIVATE
 
     class Meta:
         ordering = ["id"]
