@@ -13,10 +13,12 @@ class CoeConfig(AppConfig):
 
         from coe import panels, providers, receivers  # noqa: F401
         from coe.models import Action, CoeRole, Retrospective, RoiReview, Track
+        from coe.services.deputies import stand_ins
         from coe.signing import may_sign
         from portal.core import navigation, search, signing
 
         signing.register(may_sign)
+        signing.register_deputies(stand_ins)
         providers.register_all()
         panels.register_all()
         navigation.register(

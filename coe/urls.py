@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from coe.views import learning, people, reviews
+from coe.views import deputies, learning, people, reviews
 
 app_name = "coe"
 
@@ -14,6 +14,9 @@ urlpatterns = [
     path("coe/appointments/new", people.AppointmentCreate.as_view(), name="appointment-new"),
     path("coe/appointments/<uuid:pk>/end", people.AppointmentEnd.as_view(), name="appointment-end"),
     path("coe/certificates/<uuid:pk>/revoke", people.CertificateRevoke.as_view(), name="certificate-revoke"),
+    path("coe/deputies/", deputies.DeputyList.as_view(), name="deputies"),
+    path("coe/deputies/new", deputies.DeputyCreate.as_view(), name="deputy-new"),
+    path("coe/deputies/<uuid:pk>/revoke", deputies.DeputyRevoke.as_view(), name="deputy-revoke"),
     path("coe/tracks/", learning.TracksPage.as_view(), name="tracks"),
     path("coe/tracks/<uuid:pk>/", learning.TrackPage.as_view(), name="track"),
     path("coe/tracks/<uuid:pk>/quiz", learning.QuizPage.as_view(), name="quiz"),

@@ -7,7 +7,6 @@ named "resource action" (API) or by its URL name (pages). ``bulk`` and ``by_exte
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -17,6 +16,8 @@ from django.apps import apps
 from portal.core.access import grant_role
 from portal.core.clock import rfc3339, wall_now
 from tests.coe.builders import appoint, certify, right_answers
+from tests.deed import Deed
+from tests.deeds_gates import GATES
 from tests.drive import Stage, basename
 from tests.factories import make_adoption, make_channel, make_device, make_model, make_site, make_user
 from tests.governance import setting_up
@@ -25,14 +26,6 @@ from tests.routes import Route, all_routes
 RUBRIC = [f"Level {n}" for n in range(6)]
 LINE = {"kind": "benefit", "name": "fuel", "low": 10, "likely": 20, "high": 30, "first_quarter": 1, "last_quarter": 4}
 MONTH = "2013-02"
-
-
-@dataclass(frozen=True)
-class Deed:
-    """``state`` prepares rows and may give the row that the address names; ``body`` is made afterwards."""
-
-    state: Callable[[Stage], Any] | None = None
-    body: Callable[[Stage], dict[str, Any]] | None = None
 
 
 def deed_for(route: Route, method: str) -> Deed:
@@ -490,3 +483,4 @@ DEEDS: dict[str, Deed] = {
     "invoice pay": Deed(_set("marketplace.Invoice", state="issued")),
     "marketplace:invoice-pay": Deed(_set("marketplace.Invoice", state="issued")),
 }
+DEEDS |= GATES

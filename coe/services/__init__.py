@@ -1,6 +1,8 @@
 """Verbs of the CoE. Other apps sign through ``portal.core.signing`` and never call these."""
 
 from coe.services.actions import action_close, action_create, action_delete, action_reopen, action_update
+from coe.services.deputies import MANAGE as MANAGE_PEOPLE
+from coe.services.deputies import deputy_name, deputy_revoke
 from coe.services.learning import (
     attempt_allowed_at,
     attempt_record,
@@ -32,6 +34,7 @@ from coe.services.reviews import (
 )
 
 __all__ = [
+    "MANAGE_PEOPLE",
     "action_close",
     "action_create",
     "action_delete",
@@ -43,6 +46,8 @@ __all__ = [
     "attempt_record",
     "certificate_revoke",
     "content_sync",
+    "deputy_name",
+    "deputy_revoke",
     "first_quarter_of",
     "measurable",
     "months_due",

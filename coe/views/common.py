@@ -17,6 +17,7 @@ def tabs(active: str) -> list[dict[str, Any]]:
         "skills": _("Skills matrix"),
         "actions": _("Actions"),
         "calendar": _("Calendar"),
+        "deputies": _("Deputies"),
     }
     return [{"label": label, "url": reverse(f"coe:{key}"), "active": key == active} for key, label in labels.items()]
 

@@ -32,3 +32,55 @@ def may_sign(*, user: Any, kind: str, site: Any = None, now: Any = None) -> Sign
     if _rule is None:
         return SigningVerdict(False, "Nobody keeps appointments here, so nobody can sign.")
     return _rule(user=user, kind=kind, site=site, now=now)
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """For now ``deputy_id`` may sign in the place of ``person_id``; ``basis`` says by whose word, from when, until when and why."""
+
+    person_id: Any
+    deputy_id: Any
+    site_id: Any = None
+    basis: dict[str, Any] = field(default_factory=dict)
+
+
+DeputyRule = Callable[..., list[StandIn]]
+_deputies: DeputyRule | None = None
+
+
+def register_deputies(rule: DeputyRule) -> None:
+    """``rule(people=, deputy=, site=, now=)``: who stands in for whom at that moment; ``people`` None: for anybody."""
+    global _deputies
+    _deputies = rule
+
+
+def stand_ins(*, people: Any = None, deputy: Any = None, site: Any = None, now: Any = None) -> list[StandIn]:
+    """Who stands in at that moment: for these people (ids), or this deputy for whom."""
+    if _deputies is None:
+        return []
+    return _deputies(people=people, deputy=deputy, site=site, now=now)
+
+
+def may_sign_for(*, deputy: Any, person: Any, kind: str, site: Any = None, now: Any = None) -> SigningVerdict:
+    """May ``deputy`` sign this in the place of ``person`` now? Both must be allowed to sign it; the ``basis`` names both."""
+    found = [s for s in stand_ins(people=[person.pk], deputy=deputy, site=site, now=now) if s.person_id == person.pk]
+    if not found:
+        return SigningVerdict(False, f"{person} has not named you as deputy for this, or it has ended.")
+    own = may_sign(user=deputy, kind=kind, site=site, now=now)
+    if not own.allowed:
+        return SigningVerdict(False, f"A deputy needs the right to sign as well. {own.reason}", own.role, own.basis)
+    theirs = may_sign(user=person, kind=kind, site=site, now=now)
+    if not theirs.allowed:
+        return SigningVerdict(False, f"{person} could not sign this either, so nobody can for them.", theirs.role)
+    basis = {
+        **own.basis,
+        "signed_for": {
+            "person": str(person.pk),
+            "name": str(person),
+            "role": theirs.role,
+            "reason": theirs.reason,
+            "basis": theirs.basis,
+        },
+        "deputy": found[0].basis,
+    }
+    return SigningVerdict(True, f"For {person}, {theirs.role}. Own right: {own.reason}", theirs.role, basis)

@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from portal.core import audit, jobs, people
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError
-from portal.core.models import IdempotencyRecord, User
+from portal.core.models import IdempotencyRecord, Notification, User
 
 
 @shared_task(name="core.sweep_jobs", time_limit=60)
@@ -43,3 +43,28 @@ def send_invitation(job_id: str) -> None:
         except (OSError, SMTPException) as error:
             raise DomainError("mail", f"The mail server did not take it: {error}", {"temporary": True}) from error
         audit.record(actor=run.job.created_by, action="user.invite_sent", obj=person, changes={"to": person.email})
+
+
+@shared_task(
+    name="core.mail_lines",
+    time_limit=120,
+    autoretry_for=(OSError, SMTPException),
+    retry_backoff=30,
+    max_retries=5,
+)
+def mail_lines(ids: list[str]) -> int:
+    """Mail these lines of inboxes to their people. A line is claimed before it goes, so running this again sends nothing twice."""
+    sent = 0
+    rows = Notification.objects.filter(pk__in=ids, mailed_at=None, user__is_active=True).select_related("user")
+    for row in rows:
+        if Notification.objects.filter(pk=row.pk, mailed_at=None).update(mailed_at=wall_now()) != 1:
+            continue
+        body = render_to_string("core/mail/line.txt", {"line": row, "site": settings.PUBLIC_URL.rstrip("/")})
+        subject = f"Phasegate: {' '.join(row.text.split())[:120]}"
+        try:
+            send_mail(subject, body, settings.DEFAULT_FROM_EMAIL, [row.user.email])
+        except (OSError, SMTPException):
+            Notification.objects.filter(pk=row.pk).update(mailed_at=None)
+            raise
+        sent += 1
+    return sent
