@@ -224,15 +224,15 @@ def provability(
     needed = baseline_events_needed(reduction, wanted_power=wanted_power, confidence=confidence)
     if baseline_events < 1:
         return Provability(reduction, 0, needed, 0.0, needed, None)
+    # Far beyond what is needed the chance is one, and its sum would only grow long.
+    counted = min(baseline_events, 50 * needed)
     return Provability(
         reduction=reduction,
         baseline_events=baseline_events,
         events_needed=needed,
-        power=power(baseline_events, reduction, confidence=confidence),
+        power=power(counted, reduction, confidence=confidence),
         plants_to_pool=math.ceil(needed / baseline_events),
-        exposure_ratio=exposure_ratio_needed(
-            baseline_events, reduction, wanted_power=wanted_power, confidence=confidence
-        ),
+        exposure_ratio=exposure_ratio_needed(counted, reduction, wanted_power=wanted_power, confidence=confidence),
     )
 
 

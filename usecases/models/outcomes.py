@@ -21,6 +21,14 @@ from usecases.models.business import currency_code
 from usecases.models.cases import UseCase
 
 
+#: Sums over many readings must stay exact.
+_LARGEST = 1e15
+
+
+def _usable(number: float) -> bool:
+    return math.isfinite(number) and abs(number) <= _LARGEST
+
+
 class Outcome(Entity, ExternallyKeyed):
     """A business KPI that the use case is to move: baseline, target and what a unit of it is worth."""
 
@@ -87,8 +95,8 @@ class Outcome(Entity, ExternallyKeyed):
         wrong: dict[str, Any] = {}
         for name in ("baseline_value", "baseline_exposure", "target_value"):
             number = getattr(self, name)
-            if number is not None and not math.isfinite(number):
-                wrong[name] = _("A number is wanted here.")
+            if number is not None and not _usable(number):
+                wrong[name] = _("A number is wanted here, no larger than 1,000,000,000,000,000.")
             elif number is not None and number < 0 and (name == "baseline_exposure" or self.counts_events):
                 wrong[name] = _("This cannot be below zero.")
         if self.value_per_unit is not None and self.value_per_unit < 0:
@@ -142,8 +150,8 @@ class KpiReading(Entity):
         wrong: dict[str, Any] = {}
         for name in ("value", "exposure"):
             number = getattr(self, name)
-            if number is not None and not math.isfinite(number):
-                wrong[name] = _("A number is wanted here.")
+            if number is not None and not _usable(number):
+                wrong[name] = _("A number is wanted here, no larger than 1,000,000,000,000,000.")
         counted = self.outcome.counts_events and "value" not in wrong and self.value is not None
         if counted and (self.value < 0 or not float(self.value).is_integer()):
             wrong["value"] = _("This KPI counts events: 0, 1, 2, and so on.")

@@ -32,15 +32,18 @@ FROZEN = (
 
 def baseline_readings(outcome: Outcome) -> Any:
     """Readings that lie wholly inside the baseline window (both days included)."""
-    if outcome.baseline_from is None or outcome.baseline_to is None:
+    window = baseline_window(outcome)
+    if window is None:
         return KpiReading.objects.none()
-    start, end = _window(outcome.baseline_from, outcome.baseline_to)
-    return KpiReading.objects.filter(outcome=outcome, period_from__gte=start, period_to__lte=end)
+    return KpiReading.objects.filter(outcome=outcome, period_from__gte=window[0], period_to__lte=window[1])
 
 
-def _window(first: date, last: date) -> tuple[datetime, datetime]:
-    """Both days belong to it whole: a month that ends at midnight after the last day is inside."""
-    return datetime.combine(first, time.min, UTC), datetime.combine(last + timedelta(days=1), time.min, UTC)
+def baseline_window(outcome: Outcome) -> tuple[datetime, datetime] | None:
+    """Both days belong to it whole: a month that ends at midnight after the last day is inside. Plant time."""
+    if outcome.baseline_from is None or outcome.baseline_to is None:
+        return None
+    after = min(outcome.baseline_to, date.max - timedelta(days=1)) + timedelta(days=1)
+    return datetime.combine(outcome.baseline_from, time.min, UTC), datetime.combine(after, time.min, UTC)
 
 
 def baseline_of(outcome: Outcome) -> tuple[float, float] | None:
@@ -125,10 +128,10 @@ def _fresh_baseline(actor: Any, outcome: Outcome) -> None:
 
 def in_frozen_window(outcome: Outcome, period_from: datetime, period_to: datetime) -> bool:
     """Whether a reading of this period is part of a baseline that a gate has used."""
-    if outcome.baseline_frozen_at is None or outcome.baseline_from is None or outcome.baseline_to is None:
+    window = baseline_window(outcome)
+    if outcome.baseline_frozen_at is None or window is None:
         return False
-    start, end = _window(outcome.baseline_from, outcome.baseline_to)
-    return start <= period_from and period_to <= end
+    return window[0] <= period_from and period_to <= window[1]
 
 
 def _rebaseline(actor: Any, outcome: Outcome, reason: str, what: dict[str, Any]) -> None:
