@@ -1,5 +1,6 @@
 """Strict readers for settings that come from the environment: a wrong value stops the start with a sentence."""
 
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,19 @@ def env_int(name: str, default: int) -> int:
         return int(raw)
     except ValueError as error:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {raw!r}.") from error
+
+
+def env_float(name: str, default: float) -> float:
+    raw = os.environ.get(name)
+    if raw is None or raw == "":
+        return default
+    try:
+        value = float(raw)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}.")
+    return value
 
 
 def env_list(name: str, default: str = "") -> list[str]:

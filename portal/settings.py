@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext_lazy
 
-from portal.env import database_from_url, email_from_url, env_bool, env_int, env_list, env_str
+from portal.env import database_from_url, email_from_url, env_bool, env_float, env_int, env_list, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 APP_VERSION = "0.1.0"
@@ -302,9 +302,10 @@ SIGNING_KEY_FILE = Path(env_str("PHASEGATE_SIGNING_KEY_FILE", str(HOME_DIR / "si
 MQTT_URL = env_str("MQTT_URL", "")
 
 # Thresholds people may tune; the pages that use them name them.
-ROBUSTNESS_CLEAR_ACCEPTABILITY = 0.8
-ROBUSTNESS_CLEAR_WEIGHT_CHANGE = 0.05
-ROBUSTNESS_CLOSE_ACCEPTABILITY = 0.5
+ROBUSTNESS_CLEAR = env_float("PHASEGATE_ROBUSTNESS_CLEAR", 0.8)
+ROBUSTNESS_CLOSE = env_float("PHASEGATE_ROBUSTNESS_CLOSE", 0.5)
+ROBUSTNESS_MARGIN = env_float("PHASEGATE_ROBUSTNESS_MARGIN", 0.05)
+ROBUSTNESS_KAPPA = env_float("PHASEGATE_ROBUSTNESS_KAPPA", 30.0)
 SMAA_DRAWS = env_int("PHASEGATE_SMAA_DRAWS", 10_000)
 GATE_GRACE_DAYS = env_int("PHASEGATE_GATE_GRACE_DAYS", 14)
 

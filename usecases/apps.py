@@ -6,7 +6,7 @@ class UsecasesConfig(AppConfig):
 
     def ready(self) -> None:
         from portal.core import navigation, search
-        from usecases import providers
+        from usecases import checks, providers  # noqa: F401
         from usecases.models import Adoption, ScoringRound, UseCase
 
         providers.register_all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -67,13 +67,58 @@ def verdict_label(verdict: str) -> str:
     }.get(verdict, verdict)
 
 
-def flipped(*, now_first: str, before_first: str, criterion: str, old_percent: float, new_percent: float) -> str:
+def flipped(
+    *,
+    now_first: str,
+    before_first: str,
+    criterion: str,
+    old_percent: float,
+    new_percent: float,
+    inside: str = "",
+) -> str:
+    """Why the first place changed; ``inside`` names the criterion above where a sub-criterion's weight was moved."""
     rose = new_percent > old_percent
-    text = (
-        _("{now} overtakes {before} because {criterion} counts {new} % instead of {old} %.")
-        if rose
-        else _("{now} overtakes {before} because {criterion} counts only {new} % instead of {old} %.")
-    )
+    if inside and rose:
+        text = _("{now} overtakes {before} because {criterion} counts {new} % of {inside} instead of {old} %.")
+    elif inside:
+        text = _("{now} overtakes {before} because {criterion} counts only {new} % of {inside} instead of {old} %.")
+    elif rose:
+        text = _("{now} overtakes {before} because {criterion} counts {new} % instead of {old} %.")
+    else:
+        text = _("{now} overtakes {before} because {criterion} counts only {new} % instead of {old} %.")
     return text.format(
-        now=now_first, before=before_first, criterion=criterion, new=f"{new_percent:.0f}", old=f"{old_percent:.0f}"
+        now=now_first,
+        before=before_first,
+        criterion=criterion,
+        inside=inside,
+        new=f"{new_percent:.0f}",
+        old=f"{old_percent:.0f}",
+    )
+
+
+def method_name(method: str) -> str:
+    return {"weighted_sum": _("the weighted sum"), "topsis": "TOPSIS", "promethee": "PROMETHEE II"}[method]
+
+
+def methods_agree(first: Mapping[str, Sequence[str]], together: Sequence[str]) -> str:
+    """How far the methods agree on who is first; ``together`` are those that do."""
+    if not together:
+        return ""
+
+    def named(titles: Iterable[str]) -> str:
+        return _(" and ").join(titles)
+
+    shared = [title for title in first[together[0]] if all(title in first[method] for method in together)]
+    if len(together) == len(first):
+        return _("All three methods put {title} first.").format(title=named(shared))
+    others = [
+        _("{method} puts {title} first").format(method=method_name(method), title=named(titles))
+        for method, titles in first.items()
+        if method not in together
+    ]
+    if len(together) == 1:
+        others.insert(0, _("{method} puts {title} first").format(method=method_name(together[0]), title=named(shared)))
+        return _("The three methods disagree on the first: {others}.").format(others=", ".join(others))
+    return _("Two of three methods agree on the first: {title}; {others}.").format(
+        title=named(shared), others=", ".join(others)
     )

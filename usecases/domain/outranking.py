@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -106,3 +108,18 @@ def _preferred(column: Array, others: Array, low: float, high: float) -> Array:
     some = np.maximum(np.searchsorted(ordered, column - low, side="left"), full)
     partial = (column - low) * (some - full) - (summed[some] - summed[full])
     return full + partial / (high - low)
+
+
+def agreement(first_places: Mapping[str, Set[int]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The largest group of methods that share a first place, and the others, in the order given.
+
+    ``first_places`` maps each method to those it puts first (several where they are level). Of groups of one size the
+    one with the earlier method counts.
+    """
+    methods = list(first_places)
+    groups = [
+        tuple(m for m in methods if index in first_places[m])
+        for index in dict.fromkeys(i for m in methods for i in sorted(first_places[m]))
+    ]
+    together = max(groups, key=len, default=())
+    return together, tuple(m for m in methods if m not in together)

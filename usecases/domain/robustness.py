@@ -278,6 +278,38 @@ def overtakings(values: ArrayLike, weights: ArrayLike, winner: int) -> tuple[Ove
     return tuple(sorted(found, key=lambda o: (abs(o.change), o.rival, o.criterion)))
 
 
+@dataclass(frozen=True, slots=True)
+class Swing:
+    """How far one weight can fall and rise before somebody overtakes the winner; None where nobody ever does."""
+
+    criterion: int
+    weight: float
+    down: Overtaking | None
+    up: Overtaking | None
+
+    @property
+    def change(self) -> float | None:
+        """The smaller of the two ways; None when this weight alone never changes the winner."""
+        ways = [abs(way.change) for way in (self.down, self.up) if way is not None]
+        return min(ways) if ways else None
+
+
+def swings(found: Sequence[Overtaking], weights: ArrayLike) -> tuple[Swing, ...]:
+    """The tornado of weights: per criterion the nearest overtaking on either side, the most delicate weight first.
+
+    ``found`` is what `overtakings` gave for ``weights`` (n,). A rival that is level already counts on both sides.
+    """
+    down: dict[int, Overtaking] = {}
+    up: dict[int, Overtaking] = {}
+    for o in found:
+        if o.change <= 0:
+            down.setdefault(o.criterion, o)
+        if o.change >= 0:
+            up.setdefault(o.criterion, o)
+    rows = [Swing(c, float(w), down.get(c), up.get(c)) for c, w in enumerate(normalised(weights))]
+    return tuple(sorted(rows, key=lambda s: (s.change is None, s.change or 0.0, s.criterion)))
+
+
 class Verdict(StrEnum):
     CLEAR_WINNER = "clear_winner"
     CLOSE_CALL = "close_call"

@@ -111,12 +111,19 @@ class CriteriaTree:
     def x1(self) -> Array:
         return np.array([s.x1 for c in self.criteria for s in c.children], dtype=float)
 
-    def weighted(self, top_weights: Sequence[float]) -> CriteriaTree:
-        """The same tree with other top weights: what a moved slider asks for."""
-        if len(top_weights) != len(self.criteria):
+    def weighted(self, top_weights: Sequence[float], within: Sequence[float] | None = None) -> CriteriaTree:
+        """The same tree with other weights: what a moved slider asks for. ``within`` holds one weight per leaf."""
+        if len(top_weights) != len(self.criteria) or (within is not None and len(within) != len(self.keys)):
             raise InvalidInput("weights_missing", "Each criterion needs one weight.", field="weights")
-        changed = zip(self.criteria, normalised(top_weights), strict=True)
-        return CriteriaTree(tuple(TopCriterion(c.key, float(w), c.children) for c, w in changed))
+        leaves = iter(self.within if within is None else within)
+        return CriteriaTree(
+            tuple(
+                TopCriterion(
+                    c.key, float(w), tuple(SubCriterion(s.key, float(next(leaves)), s.x0, s.x1) for s in c.children)
+                )
+                for c, w in zip(self.criteria, normalised(top_weights), strict=True)
+            )
+        )
 
 
 def anchored_values(ratings: ArrayLike, x0: ArrayLike, x1: ArrayLike) -> Array:
