@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from devices.choices import ChannelRole, Fallback
 from devices.models import Asset, Channel, Device, DeviceType, Location, Site
-from devices.tabular import Table, cell_problem
+from portal.core.tabular import Table, cell_problem
 from portal.core import audit
 from portal.core.errors import DomainError, InvalidInput
 

@@ -14,7 +14,7 @@ from devices import forms, importing, tables
 from devices.filters import DeviceFilter
 from devices.models import Device
 from devices.selectors import may_somewhere, onboarding_queue
-from devices.tabular import read_table
+from portal.core.tabular import read_table
 from devices.views.common import Crumbs, registry_crumb
 from devices.views.devices import enrol_commands
 from portal.core.clock import wall_now

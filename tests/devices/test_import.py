@@ -7,7 +7,7 @@ import pytest
 
 from devices import importing
 from devices.models import Channel, Device
-from devices.tabular import MAX_BYTES, read_table
+from portal.core.tabular import MAX_BYTES, read_table
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.models import AuditEntry
 from tests.factories import make_device, make_device_type, make_location

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from openpyxl import Workbook, load_workbook
 
-from devices import tabular
+from portal.core import tabular
 from portal.core import exports
 from portal.core.errors import InvalidInput
 from tests.factories import make_device

@@ -20,7 +20,6 @@ from usecases import choices
 from usecases.models.business import currency_code
 from usecases.models.cases import UseCase
 
-
 #: Sums over many readings must stay exact.
 _LARGEST = 1e15
 
@@ -145,6 +144,11 @@ class KpiReading(Entity):
 
     def get_absolute_url(self) -> str:
         return reverse("usecases:outcome", args=[self.outcome_id])
+
+    @property
+    def rate(self) -> float | None:
+        """The KPI itself; None where the machine did not run."""
+        return self.value / self.exposure if self.exposure else None
 
     def clean(self) -> None:
         wrong: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""A table out of a CSV or XLSX that somebody gives us: bounded in size, read as text, formulas refused."""
+"""A table out of a CSV or XLSX that somebody gives us: bounded in size and rows, read as text, formulas refused at their cell."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import csv
 import io
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import IO, NoReturn
+from datetime import date, datetime
+from typing import IO, Any, NoReturn
 from xml.etree.ElementTree import ParseError
 from xml.parsers import expat
 
@@ -20,6 +22,11 @@ MAX_BYTES = 5 * 1024 * 1024
 MAX_UNPACKED = 50 * 1024 * 1024
 MAX_COLUMNS = 60
 MAX_CELL = 2_000
+#: Sheets are full of empty formatted rows; beyond this many nobody looks for more.
+MAX_LINES = 200_000
+UTF8 = ("utf-8-sig",)
+#: What spreadsheets on Windows save as "CSV".
+WINDOWS = ("utf-8-sig", "cp1252")
 _XLSX_MAGIC = b"PK\x03\x04"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -40,41 +47,52 @@ class Table:
         return out.getvalue()
 
 
-def read_table(content: bytes) -> Table:
-    """CSV (UTF-8; comma, semicolon or tab) or XLSX (first sheet) by its first bytes. Raises ``InvalidInput`` on field ``file``
-    with a sentence: too large, not readable, no header, doubled column."""
+def read_table(content: bytes, encodings: tuple[str, ...] = UTF8) -> Table:
+    """CSV (comma, semicolon or tab) or XLSX (first sheet) by its first bytes. Raises ``InvalidInput`` on field ``file`` with a
+    sentence: too large, too many rows, not readable, no header, doubled column. Reading stops at the first row too many."""
     if len(content) > MAX_BYTES:
+        if not content.startswith(_XLSX_MAGIC) and content.count(b"\n") > MAX_ROWS + 1:
+            raise _too_many()
         raise _refuse(_("The file is larger than 5 MB. Split it."))
     if not content.strip():
         raise _refuse(_("There is nothing in it."))
-    lines = _xlsx(content) if content.startswith(_XLSX_MAGIC) else _csv(content)
-    return _table(lines)
+    return _table(_xlsx(content) if content.startswith(_XLSX_MAGIC) else _csv(content, encodings))
+
+
+def read_upload(upload: Any, encodings: tuple[str, ...] = UTF8) -> Table:
+    """The same of an uploaded file, of which no more than the limit is ever in memory."""
+    return read_table(upload.read(MAX_BYTES + 1), encodings)
 
 
 def _refuse(message: str) -> InvalidInput:
     return InvalidInput({"file": message}, message)
 
 
-def _csv(content: bytes) -> list[list[str]]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _refuse(_("This is neither UTF-8 text nor an XLSX file. Save it as CSV UTF-8.")) from error
-    if "\0" in text:
-        raise _refuse(_("This is not a text file."))
+def _decoded(content: bytes, encodings: tuple[str, ...]) -> str:
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if any(ord(letter) < 32 and letter not in "\r\n\t" for letter in text[:4096]) or "\0" in text:
+            raise _refuse(_("This is not a text file."))
+        return text
+    raise _refuse(_("This is neither UTF-8 text nor an XLSX file. Save it as CSV UTF-8."))
+
+
+def _csv(content: bytes, encodings: tuple[str, ...]) -> Iterator[list[str]]:
+    text = _decoded(content, encodings)
     head = text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = max((",", ";", "\t"), key=head.count)
-    lines = []
+    number = 0
     try:
         for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
-            lines.append([cell.strip() for cell in line])
-            if len(lines) > MAX_ROWS + 1:
-                raise _too_many()
+            number += 1
+            yield [cell.strip() for cell in line]
     except csv.Error as error:
         raise _refuse(
-            _("Line %(line)s cannot be read as CSV: %(why)s.") % {"line": len(lines) + 1, "why": error}
+            _("Line %(line)s cannot be read as CSV: %(why)s.") % {"line": number + 1, "why": error}
         ) from error
-    return lines
 
 
 # What a damaged or crafted workbook makes openpyxl raise while it reads.
@@ -94,7 +112,7 @@ _UNREADABLE = (
 )
 
 
-def _xlsx(content: bytes) -> list[list[str]]:
+def _xlsx(content: bytes) -> Iterator[list[str]]:
     from openpyxl import load_workbook
 
     try:
@@ -108,16 +126,12 @@ def _xlsx(content: bytes) -> list[list[str]]:
                     _refuse_doctype(part)
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=False, keep_links=False)
         try:
-            lines = []
             for cells in book.worksheets[0].iter_rows(values_only=True, max_col=MAX_COLUMNS + 1):
-                lines.append([_text(cell) for cell in cells])
-                if len(lines) > MAX_ROWS + 1:
-                    raise _too_many()
+                yield [_text(cell) for cell in cells]
         finally:
             book.close()
     except _UNREADABLE as error:
         raise _refuse(_("This is not a readable XLSX file.")) from error
-    return lines
 
 
 class _RootReached(Exception):
@@ -146,17 +160,37 @@ def _refuse_doctype(part: IO[bytes]) -> None:
 def _text(cell: object) -> str:
     if cell is None:
         return ""
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return str(cell).strip()
+    if isinstance(cell, datetime) and (cell.hour, cell.minute, cell.second) == (0, 0, 0):
+        return cell.date().isoformat()
+    if isinstance(cell, (date, datetime)):
+        return cell.isoformat()
+    if isinstance(cell, (str, int, float)):
+        return str(cell).strip()
+    # Array formulas and data tables come as objects, and with them what Excel would compute.
+    return f"={getattr(cell, 'text', None) or type(cell).__name__}"
 
 
 def _too_many() -> InvalidInput:
     return _refuse(_("More than 10,000 rows. Split the file."))
 
 
-def _table(lines: list[list[str]]) -> Table:
-    filled = [(at, line) for at, line in enumerate(lines, start=1) if any(line)]
+def _filled(lines: Iterable[list[str]]) -> list[tuple[int, list[str]]]:
+    """The rows that hold something, each with its number in the file."""
+    filled: list[tuple[int, list[str]]] = []
+    for number, line in enumerate(lines, start=1):
+        if any(line):
+            filled.append((number, line))
+        if len(filled) > MAX_ROWS + 1 or number > MAX_LINES:
+            raise _too_many()
+    return filled
+
+
+def _table(lines: Iterable[list[str]]) -> Table:
+    filled = _filled(lines)
     if not filled:
         raise _refuse(_("There is nothing in it."))
     names = [name.strip().lower().replace(" ", "_") for name in filled[0][1]]
@@ -178,7 +212,7 @@ def cell_problem(text: str) -> str:
     if len(text) > MAX_CELL:
         return _("Longer than 2,000 characters.")
     if text.startswith(_FORMULA) and not _number(text):
-        return _("A formula: give the value itself.")
+        return _("A formula: give the value itself, or begin a text with an apostrophe.")
     if any(ord(letter) < 32 and letter not in "\n\t" for letter in text):
         return _("Control characters are not allowed.")
     return ""
