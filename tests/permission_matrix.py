@@ -117,6 +117,9 @@ PAGES: dict[str, Row] = {
     "devices:device-type-delete": verb(_TYPE, "change"),
     # usecases
     "usecases:use-cases": page(),
+    "usecases:use-case-map": page(),
+    "usecases:ranking": page(),
+    "usecases:round-ranking": page(_ROUND),
     "usecases:use-case-create": Row("", ADD_USE_CASE, ADD_USE_CASE),
     "usecases:use-case": page(_CASE),
     "usecases:use-case-panels": page(_CASE),

@@ -1,10 +1,12 @@
 from django.urls import path
 
-from usecases.views import adoptions, business, criteria, gates, outcomes, rounds, use_cases
+from usecases.views import adoptions, business, criteria, gates, outcomes, ranking, rounds, use_cases
+from usecases.views import map as map_page
 
 app_name = "usecases"
 urlpatterns = [
     path("use-cases/", use_cases.UseCasesPage.as_view(), name="use-cases"),
+    path("use-cases/map/", map_page.MapPage.as_view(), name="use-case-map"),
     path("use-cases/new/", use_cases.UseCaseCreate.as_view(), name="use-case-create"),
     path("use-cases/<uuid:pk>/", use_cases.UseCasePage.as_view(), name="use-case"),
     path("use-cases/<uuid:pk>/panels", use_cases.UseCasePanels.as_view(), name="use-case-panels"),
@@ -14,14 +16,19 @@ urlpatterns = [
     path("use-cases/<uuid:pk>/adopt/", adoptions.AdoptionCreate.as_view(), name="adoption-create"),
     path("use-cases/<uuid:pk>/business-case/", business.BusinessCasePage.as_view(), name="business-case"),
     path("use-cases/<uuid:pk>/business-case/change/", business.BusinessCaseEdit.as_view(), name="business-case-edit"),
+    path("outcomes/<uuid:pk>/", outcomes.OutcomePage.as_view(), name="outcome"),
     path("outcomes/<uuid:pk>/change/", outcomes.OutcomeEdit.as_view(), name="outcome-edit"),
     path("outcomes/<uuid:pk>/baseline/", outcomes.BaselineCompute.as_view(), name="outcome-baseline"),
     path("outcomes/<uuid:pk>/readings/new/", outcomes.ReadingCreate.as_view(), name="reading-create"),
+    path("readings/<uuid:pk>/change/", outcomes.ReadingEdit.as_view(), name="reading-edit"),
+    path("readings/<uuid:pk>/delete/", outcomes.ReadingDelete.as_view(), name="reading-delete"),
     path("adoptions/", adoptions.AdoptionsPage.as_view(), name="adoptions"),
     path("adoptions/<uuid:pk>/", adoptions.AdoptionPage.as_view(), name="adoption"),
     path("adoptions/<uuid:pk>/panels", adoptions.AdoptionPanels.as_view(), name="adoption-panels"),
     path("adoptions/<uuid:pk>/change/", adoptions.AdoptionEdit.as_view(), name="adoption-edit"),
     path("portfolio/", use_cases.PortfolioPage.as_view(), name="portfolio"),
+    path("ranking/", ranking.ProgrammeRanking.as_view(), name="ranking"),
+    path("scoring/<uuid:pk>/ranking/", ranking.RoundRanking.as_view(), name="round-ranking"),
     path("scoring/", rounds.RoundsPage.as_view(), name="rounds"),
     path("scoring/new/", rounds.RoundCreate.as_view(), name="round-create"),
     path("scoring/<uuid:pk>/", rounds.RoundPage.as_view(), name="round"),

@@ -147,8 +147,12 @@ export function rowsOf(figure) {
   const labelled = traces.some((trace) => trace.text?.length && trace.mode?.includes("markers"));
   if (labelled) {
     const sized = traces.some((trace) => Array.isArray(trace.marker?.size));
-    const rows = [["", xName, yName, ...(sized ? [axisTitle({ title: layout.meta?.size }, "size")] : [])]];
-    for (const trace of traces) (trace.x || []).forEach((x, i) => rows.push([trace.text?.[i] ?? trace.name ?? "", x, trace.y[i], ...(sized ? [(layout.meta?.sizes || trace.marker.size)[i]] : [])]));
+    const group = layout.meta?.group;
+    const rows = [["", ...(group ? [group] : []), xName, yName, ...(sized ? [axisTitle({ title: layout.meta?.size }, "size")] : [])]];
+    for (const trace of traces) {
+      const sizes = trace.meta?.sizes || layout.meta?.sizes || trace.marker.size;
+      (trace.x || []).forEach((x, i) => rows.push([trace.text?.[i] ?? trace.name ?? "", ...(group ? [trace.name] : []), x, trace.y[i], ...(sized ? [sizes[i]] : [])]));
+    }
     return rows;
   }
   const flat = traces.every((trace) => trace.orientation === "h");
@@ -294,6 +298,16 @@ function redrawAll() {
   }
 }
 document.addEventListener("pg:theme", redrawAll);
+/* What follows from moved sliders: {id: {title, figure}} of charts that are on the page. */
+document.addEventListener("pg:ranked", (event) => {
+  for (const [id, { title, figure }] of Object.entries(event.detail?.charts || {})) {
+    const chart = charts.get(document.getElementById(id));
+    if (!chart) continue;
+    chart.node.querySelector(".pg-chart-title b").textContent = title;
+    chart.figure = figure;
+    if (chart.drawn) draw(chart);
+  }
+});
 window.addEventListener("beforeprint", () => {
   printing = true;
   redrawAll();

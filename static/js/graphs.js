@@ -26,7 +26,7 @@ function style() {
   ];
 }
 
-function listOf(data) {
+function listOf(data, verb) {
   const names = new Map(data.nodes.map((node) => [node.id, node]));
   const after = new Map();
   for (const edge of data.edges || []) after.set(edge.source, [...(after.get(edge.source) || []), edge.target]);
@@ -39,7 +39,7 @@ function listOf(data) {
       const text = [link(node)];
       if (node.kind) text.push(make("span", { class: "pg-quiet" }, ` ${node.kind.replaceAll("_", " ")}`));
       if (node.state) text.push(make("span", { class: "pg-quiet" }, `, ${node.state_label || node.state}`));
-      if (targets.length) text.push(` ${word("feeds")} `, ...targets.flatMap((target, i) => (i ? [", ", link(target)] : [link(target)])));
+      if (targets.length) text.push(` ${verb} `, ...targets.flatMap((target, i) => (i ? [", ", link(target)] : [link(target)])));
       return make("li", {}, make("span", { class: "pg-quiet pg-small" }, node.group || ""), make("div", {}, ...text));
     }),
   );
@@ -110,7 +110,7 @@ async function begin(node) {
       list.replaceChildren(make("p", { class: "pg-quiet" }, graph.data?.reason || word("noData")));
       return;
     }
-    list.replaceChildren(listOf(graph.data));
+    list.replaceChildren(listOf(graph.data, node.dataset.verb || word("feeds")));
     await loadScript(main);
     await loadScript(dagre);
     if (!window.cytoscape.phasegateReady) {

@@ -357,13 +357,13 @@ class Robustness:
         out = [Sentence(f"robustness.{self.verdict}", {"winner": winner, "runner_up": self.names[self.runner_up]})]
         if self.tied:
             out.append(Sentence("robustness.tied", {"winner": winner, "runner_up": self.names[self.runner_up]}))
-        out.append(Sentence("robustness.first_in", {"winner": winner, "in_100": _in_100(self.smaa.first[self.winner])}))
+        out.append(Sentence("robustness.first_in", {"winner": winner, "in_100": in_100(self.smaa.first[self.winner])}))
         out.append(
             Sentence(
                 "robustness.runner_up",
                 {
                     "runner_up": self.names[self.runner_up],
-                    "in_100": _in_100(self.smaa.first[self.runner_up]),
+                    "in_100": in_100(self.smaa.first[self.runner_up]),
                 },
             )
         )
@@ -391,7 +391,7 @@ class Robustness:
         return tuple(out)
 
 
-def _in_100(share: float) -> int:
+def in_100(share: float) -> int:
     """Whole number out of 100 that says neither "always" nor "never" unless it is so."""
     if share <= 0.0 or share >= 1.0:
         return int(share >= 1.0) * 100

@@ -5,27 +5,46 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.records import entity_create, entity_update
 from usecases.choices import Phase, Scope, UseCaseState
+from usecases.domain import dependencies
 from usecases.gate_rules import PASSED, PROVEN_SCOPE, PROVING_GATE
 from usecases.models import Adoption, Gate, UseCase
 from usecases.services.gates import gates_create, gates_remeasure
 
 
-def _check_no_circle(use_case: UseCase | None, wanted: list[UseCase]) -> None:
-    """Dependencies must not lead back to the use case."""
-    if use_case is None:
-        return
-    seen: set[Any] = set()
-    ahead = [w.pk for w in wanted]
+def _waits_for(use_case: UseCase, wanted: list[UseCase]) -> dict[Any, set[Any]]:
+    """Use case -> what it depends on, with the wanted dependencies in the place of the present ones."""
+    found: dict[Any, set[Any]] = {}
+    for dependent, foundation in UseCase.depends_on.through.objects.values_list("from_usecase_id", "to_usecase_id"):
+        found.setdefault(dependent, set()).add(foundation)
+    return found | {use_case.pk: {w.pk for w in wanted}}
+
+
+def _check_no_circle(actor: Any, use_case: UseCase, wanted: list[UseCase]) -> None:
+    """Dependencies must not lead back to the use case; the refusal names the way round."""
+    waits = _waits_for(use_case, wanted)
+    involved, ahead = {use_case.pk}, [w.pk for w in wanted]
     while ahead:
-        if use_case.pk in ahead:
-            raise InvalidInput({"depends_on": "These use cases would wait for each other."})
-        seen |= set(ahead)
-        following = UseCase.depends_on.through.objects.filter(from_usecase_id__in=ahead)
-        ahead = [pk for pk in following.values_list("to_usecase_id", flat=True) if pk not in seen]
+        involved |= set(ahead)
+        ahead = [pk for here in ahead for pk in waits.get(here, ()) if pk not in involved]
+    # Of two people who would close a circle together the second waits here, and reads what the first has written.
+    list(UseCase.objects.select_for_update().filter(pk__in=involved).order_by("pk").values_list("pk"))
+    way = dependencies.circle(_waits_for(use_case, wanted), use_case.pk)
+    if not way:
+        return
+    titles = dict(UseCase.objects.permitted(actor).filter(pk__in=way).values_list("pk", "title"))
+    unseen = _("a use case you may not see")
+    raise InvalidInput(
+        {
+            "depends_on": _("These use cases would wait for each other: {way}.").format(
+                way=" → ".join(titles.get(pk, unseen) for pk in way)
+            )
+        }
+    )
 
 
 def _check_signals(data: dict[str, Any]) -> None:
@@ -57,7 +76,7 @@ def use_case_update(
 ) -> UseCase:
     _check_signals(data)
     if many and "depends_on" in many:
-        _check_no_circle(use_case, list(many["depends_on"]))
+        _check_no_circle(actor, use_case, list(many["depends_on"]))
     use_case = entity_update(actor=actor, obj=use_case, data=data, many=many, expected_version=expected_version)
     gates_remeasure(use_case=use_case.pk)
     return use_case

@@ -21,9 +21,8 @@ from portal.core.pages import (
     PanelsPart,
     UpdatePage,
 )
-from portal.core.plots import figure
-from usecases import selectors, services
-from usecases.choices import Label, Phase, RoundState
+from usecases import figures, selectors, services, standing
+from usecases.choices import Phase, RoundState
 from usecases.filters import UseCaseFilter
 from usecases.forms import NotPursueForm, UseCaseForm
 from usecases.models import Adoption, Gate, GateReview, ScoringRound, UseCase
@@ -31,7 +30,6 @@ from usecases.tables import UseCaseTable
 from usecases.views.outcomes import outcome_figure, with_readings
 
 _VIEWS = {"table": "Table", "board": "Board", "bubble": "Bubble chart"}
-_COLOURS = {Label.QUICK_WIN: "quick win", Label.FOUNDATION: "foundation", Label.UNLABELLED: "not labelled"}
 
 
 def latest_scores(cases: list[UseCase]) -> dict[Any, dict[str, Any]]:
@@ -50,50 +48,6 @@ def scores_in(rounds: Iterable[ScoringRound], cases: list[UseCase]) -> dict[Any,
             if pk is not None and pk not in found:
                 found[pk] = row | {"round": meeting, "of": len(meeting.result["rows"])}
     return found
-
-
-def bubble(cases: list[UseCase], scores: dict[Any, dict[str, Any]]) -> dict[str, Any] | None:
-    """ROI x feasibility, size = data maturity, one trace per label; by position of the three top criteria."""
-    traces: dict[str, dict[str, Any]] = {}
-    names: list[str] = []
-    for case in cases:
-        by_top = (scores.get(case.pk) or {}).get("by_top", {})
-        values = list(by_top.values())
-        if len(values) < 3 or any(v is None for v in values[:3]):
-            continue
-        names = list(by_top)
-        trace = traces.setdefault(
-            _COLOURS[Label(case.label)],
-            {
-                "type": "scatter",
-                "mode": "markers+text",
-                "name": _COLOURS[Label(case.label)],
-                "x": [],
-                "y": [],
-                "text": [],
-                "textposition": "top center",
-                "marker": {"size": [], "opacity": 0.7},
-                "customdata": [],
-                "hovertemplate": "%{text}<br>ROI %{x:.0f} %, feasibility %{y:.0f} %, data maturity %{customdata} %",
-            },
-        )
-        trace["x"].append(round(100 * values[0], 1))
-        trace["y"].append(round(100 * values[1], 1))
-        trace["text"].append(case.title)
-        trace["marker"]["size"].append(round(14 + 36 * values[2]))
-        trace["customdata"].append(round(100 * values[2]))
-    if not traces or not names:
-        return None
-    return figure(
-        list(traces.values()),
-        x_title="Measurable ROI (% of the best anchor)",
-        y_title="Operational feasibility (%)",
-        height=460,
-        hovermode="closest",
-        xaxis={"title": {"text": "Measurable ROI (% of the best anchor)"}, "range": [0, 105]},
-        yaxis={"title": {"text": "Operational feasibility (%)"}, "range": [0, 125]},
-        showlegend=True,
-    )
 
 
 class UseCasesPage(ListPage):
@@ -123,8 +77,8 @@ class UseCasesPage(ListPage):
         if shown == "table" or self.partial:
             return context
         cases = list(UseCaseFilter(self.request.GET, queryset=self.rows(), request=self.request).qs[:200])
-        scores = latest_scores(cases)
         if shown == "board":
+            scores = latest_scores(cases)
             context["columns"] = [
                 {
                     "phase": phase.value,
@@ -134,9 +88,21 @@ class UseCasesPage(ListPage):
                 for phase in Phase
             ]
         else:
-            context["figure"] = bubble(cases, scores)
-            context["unscored"] = [c for c in cases if c.pk not in scores]
+            context |= self.bubble([c.pk for c in cases])
         return context
+
+    def bubble(self, pks: list[Any]) -> dict[str, Any]:
+        """The chart over the same values that the programme's ranking stands on."""
+        table = standing.of_programme(self.request.user, UseCase.objects.filter(pk__in=pks))
+        if table is None:
+            return {"figure": None, "unscored": []}
+        by_top = standing.by_top(table)
+        names = [c.name for c in table.model.tops]
+        return {
+            "figure": figures.bubble(table.cases, by_top, names),
+            "figure_title": figures.bubble_title(table.cases, by_top, names),
+            "unscored": [c for c in table.cases if c.pk not in by_top] + [c for c, _reason in table.apart],
+        }
 
 
 class UseCaseCreate(CreatePage):
