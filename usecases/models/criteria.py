@@ -10,6 +10,9 @@ from portal.core.access import Access
 from portal.core.models import Entity
 from usecases import choices
 
+#: The ends of the rubric.
+RATED_FROM, RATED_TO = 0.0, 5.0
+
 
 class CriteriaSet(Entity):
     """A version of the scoring model. A published one never changes: editing makes the next."""
@@ -64,3 +67,10 @@ class Criterion(Entity):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The anchors of its ratings. A measured one's own anchors are in the unit of the fact and have made the rating already."""
+        if self.source == choices.CriterionSource.MEASURED:
+            return RATED_FROM, RATED_TO
+        return self.anchor_low, self.anchor_high
