@@ -1,6 +1,6 @@
 from django.urls import path
 
-from usecases.views import adoptions, business, criteria, gates, outcomes, ranking, rounds, use_cases
+from usecases.views import adoptions, business, criteria, gates, imports, outcomes, ranking, rounds, use_cases
 from usecases.views import map as map_page
 
 app_name = "usecases"
@@ -8,6 +8,7 @@ urlpatterns = [
     path("use-cases/", use_cases.UseCasesPage.as_view(), name="use-cases"),
     path("use-cases/map/", map_page.MapPage.as_view(), name="use-case-map"),
     path("use-cases/new/", use_cases.UseCaseCreate.as_view(), name="use-case-create"),
+    path("use-cases/import/", imports.ImportPage.as_view(), name="import"),
     path("use-cases/<uuid:pk>/", use_cases.UseCasePage.as_view(), name="use-case"),
     path("use-cases/<uuid:pk>/panels", use_cases.UseCasePanels.as_view(), name="use-case-panels"),
     path("use-cases/<uuid:pk>/change/", use_cases.UseCaseEdit.as_view(), name="use-case-edit"),

@@ -13,12 +13,11 @@ from portal.core.clock import wall_now
 from portal.core.errors import InvalidInput
 from portal.core.records import _clean, entity_create, entity_update, versioned_update
 from usecases.domain import business_case as domain
-from usecases.domain.cash_flow import IrrStatus
+from usecases.domain.cash_flow import IrrStatus, npv_curve, per_quarter
 from usecases.domain.errors import InvalidInput as DomainInvalid
 from usecases.models import BusinessCase, BusinessLine
 from usecases.services.gates import gates_remeasure
 
-SEED = 20_260
 LINE_FIELDS = (
     "kind",
     "name",
@@ -28,10 +27,20 @@ LINE_FIELDS = (
     "first_quarter",
     "last_quarter",
     "ramp_quarters",
+    "delay_low",
+    "delay_likely",
+    "delay_high",
     "attribution",
+    "note",
 )
 MAX_LINES = 100
-_FIELD_OF = {"first": "first_quarter", "last": "last_quarter", "amount": "likely", "ramp": "ramp_quarters"}
+_FIELD_OF = {
+    "first": "first_quarter",
+    "last": "last_quarter",
+    "amount": "likely",
+    "ramp": "ramp_quarters",
+    "delay": "delay_likely",
+}
 
 
 def line_keys(lines: list[BusinessLine]) -> list[str]:
@@ -52,6 +61,7 @@ def as_case(case: BusinessCase, lines: list[BusinessLine]) -> domain.Case:
                 amount=domain.Estimate(float(line.low), float(line.likely), float(line.high)),
                 first=line.first_quarter,
                 last=line.last_quarter,
+                delay=domain.Estimate(line.delay_low, line.delay_likely, line.delay_high),
                 ramp=domain.Estimate.exactly(line.ramp_quarters),
                 attribution=line.attribution,
             )
@@ -71,15 +81,24 @@ def _numbers(values: Any) -> list[float]:
     return [round(float(v), 2) for v in values]
 
 
-def compute(case: BusinessCase, lines: list[BusinessLine]) -> dict[str, Any]:
-    """The result as stored and shown: money in the case's currency, times in quarters, ``None`` where there is no number."""
+#: Yearly rates at which the page draws the NPV: what there is to see where no single internal rate exists.
+CURVE_RATES = np.round(np.concatenate([np.arange(-0.5, 0.5, 0.025), np.arange(0.5, 3.01, 0.1)]), 4)
+
+
+def compute(case: BusinessCase, lines: list[BusinessLine], *, rate: float = 1.0, currency: str = "") -> dict[str, Any]:
+    """The result as stored and shown: money in the case's currency, times in quarters, ``None`` where there is no number.
+
+    With ``rate`` and ``currency`` the same case in another currency (one unit of its own buys ``rate`` of the other)."""
     if not lines:
         return {}
     made = as_case(case, lines)
+    if currency and currency != case.currency:
+        made = domain.scaled(made, exchange_rate=rate, currency=currency)
     names = dict(zip(line_keys(lines), (line.name for line in lines), strict=True))
     likely = domain.appraise(made)
-    drawn = domain.simulate(made, seed=SEED)
-    band = np.percentile(domain.drawn_flows(made, seed=SEED).cumsum(axis=1), [10, 90], axis=0)
+    drawn = domain.simulate(made, seed=case.seed)
+    band = np.percentile(domain.drawn_flows(made, seed=case.seed).cumsum(axis=1), [10, 90], axis=0)
+    curve = npv_curve(likely.flow, [per_quarter(float(r)) for r in CURVE_RATES])
     return {
         "npv": _number(likely.npv),
         "p10": _number(drawn.p10),
@@ -89,6 +108,7 @@ def compute(case: BusinessCase, lines: list[BusinessLine]) -> dict[str, Any]:
         "chance_of_gain": _number(drawn.chance_of_gain),
         "irr": _number(likely.irr),
         "irr_status": IrrStatus(likely.irr_status).name.lower(),
+        "curve": {"rates": [float(r) for r in CURVE_RATES], "npv": _numbers(curve)},
         "payback": _number(likely.payback),
         "discounted_payback": _number(likely.discounted_payback),
         "payback_range": [_number(p) for p in drawn.payback],
@@ -108,7 +128,7 @@ def compute(case: BusinessCase, lines: list[BusinessLine]) -> dict[str, Any]:
         ],
         "draws": drawn.draws,
         "seed": drawn.seed,
-        "currency": case.currency,
+        "currency": made.currency,
     }
 
 
@@ -119,6 +139,15 @@ def _at_field(error: DomainInvalid, lines: list[BusinessLine]) -> dict[str, str]
             tail = error.field.removeprefix(key).lstrip(".")
             return {f"lines[{at}].{_FIELD_OF.get(tail, tail) or 'name'}": error.message}
     return {{"rate": "discount_rate"}.get(error.field, error.field): error.message}
+
+
+def lines_check(case: BusinessCase, rows: list[dict[str, Any]]) -> None:
+    """Whether these lines could be saved, without saving them: ``InvalidInput`` at ``lines[n].field``."""
+    lines = _lines(case, rows)
+    try:
+        as_case(case, lines)
+    except DomainInvalid as error:
+        raise InvalidInput(_at_field(error, lines)) from error
 
 
 def _lines(case: BusinessCase, rows: list[dict[str, Any]]) -> list[BusinessLine]:

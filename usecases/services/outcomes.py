@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from portal.core import audit
@@ -216,6 +217,40 @@ def reading_delete(*, actor: Any, reading: KpiReading, reason: str = "") -> None
     entity_delete(actor=actor, obj=reading)
     if frozen:
         _rebaseline(actor, outcome, reason, {"reading": [before, None]})
+    _fresh_baseline(actor, outcome)
+    gates_remeasure(use_case=outcome.use_case_id)
+
+
+@transaction.atomic
+def readings_put(*, actor: Any, rows: Sequence[tuple[KpiReading, KpiReading | None, str]]) -> None:
+    """Many readings of one outcome at once: (as it shall be, as it is or None, reason). One audit row each; the baseline and the
+    gate are looked at once at the end."""
+    if not rows:
+        return
+    outcome = rows[0][0].outcome
+    fresh: list[KpiReading] = []
+    reasons: dict[str, list[Any]] = {}
+    for made, found, reason in rows:
+        ends = {made.period_to} | ({found.period_to} if found is not None else set())
+        if any(in_frozen_window(outcome, made.period_from, end) for end in ends):
+            _needs_reason(reason)
+            old = None if found is None else _as_logged(found)
+            reasons.setdefault(reason.strip(), []).append([old, _as_logged(made)])
+        if found is None:
+            fresh.append(made)
+            continue
+        values = {name: getattr(made, name) for name in ("period_to", "value", "exposure", "note", "source")}
+        entity_update(actor=actor, obj=found, data=values, action="kpireading.import")
+    try:
+        with transaction.atomic():
+            KpiReading.objects.bulk_create(fresh, batch_size=500)
+    except IntegrityError as error:
+        raise DomainError("conflict", _("Somebody wrote one of these readings meanwhile. Check again.")) from error
+    for reading in fresh:
+        audit.record(actor=actor, action="kpireading.import", obj=reading, changes=_as_logged(reading))
+    for reason, changed in reasons.items():
+        shown = {"readings": changed[:100]} if len(changed) > 1 else {"reading": changed[0]}
+        _rebaseline(actor, outcome, reason, shown)
     _fresh_baseline(actor, outcome)
     gates_remeasure(use_case=outcome.use_case_id)
 

@@ -1,0 +1,497 @@
+"""The lists that can be brought in: use cases, KPI readings, lines of business cases, effort needs."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from devices.models import Site
+from portal.core.errors import InvalidInput
+from portal.core.models import User
+from portal.core.records import entity_create, entity_update
+from portal.core.roles import ROLES
+from usecases import services
+from usecases.choices import KpiSource, Label, LineKind
+from usecases.imports import CHANGED, NEW, SAME, Cells, Column, Problem, Reader, Report, Step
+from usecases.models import BusinessCase, BusinessLine, EffortNeed, KpiReading, Outcome, UseCase
+from usecases.services.business import lines_check
+from usecases.services.outcomes import in_frozen_window, readings_put
+
+_SPLIT = re.compile(r"[\s,;]+")
+
+
+def _state(new: bool, changed: bool) -> str:
+    return NEW if new else CHANGED if changed else SAME
+
+
+class UseCases(Reader):
+    key = "use_cases"
+    label = gettext_lazy("Use cases")
+    about = gettext_lazy(
+        "Named by their code: a known code is changed, an unknown one is new. A column that is left out stays as it is; an empty "
+        "cell empties the field."
+    )
+    columns = (
+        Column("code", gettext_lazy("short code, lower case with dashes"), "pump-health", needed=True),
+        Column("title", gettext_lazy("title"), "Pump health", needed=True),
+        Column("summary", gettext_lazy("what it is about"), "Hear of a failing pump before it stops."),
+        Column("label", gettext_lazy("quick_win, foundation, moon_shot or unlabelled"), "quick_win"),
+        Column("sponsor", gettext_lazy("e-mail of a person"), ""),
+        Column("owner", gettext_lazy("e-mail of a person"), ""),
+        Column("depends_on", gettext_lazy("codes of use cases, with blanks between"), ""),
+        Column("required_signals", gettext_lazy("channel codes, with blanks between"), "P1 T4"),
+    )
+
+    def __init__(self, actor: Any) -> None:
+        super().__init__(actor)
+        self.may_add = actor.has_perm("usecases.add_usecase")
+        self._people: dict[str, User] | None = None
+        self._codes: set[str] | None = None
+        self._after: dict[str, list[str]] = {}
+        self._rows: dict[str, int] = {}
+
+    def person(self, cells: Cells, name: str) -> User | None:
+        email = cells.text(name)
+        if not email:
+            return None
+        if self._people is None:
+            self._people = {u.email.casefold(): u for u in User.objects.filter(is_active=True)}
+        found = self._people.get(email.casefold())
+        if found is None:
+            cells.refuse(name, _("Nobody active has this e-mail address."))
+        return found
+
+    def read(self, cells: Cells) -> Step | None:
+        code = cells.text("code", needed=True)
+        found = self.use_cases.get(code.casefold())
+        self.once(cells, code.casefold(), "code")
+        if found is not None and found.pk not in self.may_change:
+            cells.refuse("code", _("You may look at this use case but not change it."))
+        elif found is None and self._hidden(code):
+            cells.refuse("code", _("This code is taken."))
+        elif found is None and not self.may_add:
+            cells.refuse("code", _("There is no such use case that you may change, and you may not make a new one."))
+        data: dict[str, Any] = {"code": found.code if found else code, "title": cells.text("title", needed=True)}
+        if cells.has("summary"):
+            data["summary"] = cells.text("summary")
+        if cells.has("label"):
+            data["label"] = cells.one_of("label", Label.choices, Label.UNLABELLED.value)
+        for name in ("sponsor", "owner"):
+            if cells.has(name):
+                data[name] = self.person(cells, name)
+        if cells.has("required_signals"):
+            data["required_signals"] = [part for part in _SPLIT.split(cells.text("required_signals")) if part]
+        cells.take(UseCase(**data))
+        if cells.has("depends_on"):
+            self._after[code.casefold()] = [p.casefold() for p in _SPLIT.split(cells.text("depends_on")) if p]
+        self._rows[code.casefold()] = cells.row
+        changed = found is not None and any(getattr(found, name) != value for name, value in data.items())
+        return Step(cells.row, _state(found is None, changed), data["title"], (code.casefold(), data))
+
+    def _hidden(self, code: str) -> bool:
+        """A code that another, unseen use case has."""
+        if self._codes is None:
+            self._codes = {c.casefold() for c in UseCase.objects.values_list("code", flat=True)}
+        return code.casefold() in self._codes
+
+    def finish(self, report: Report) -> None:
+        """Dependencies may name use cases further down, and must not go round."""
+        ahead: dict[str, list[str]] = defaultdict(list)
+        names = {use_case.pk: code for code, use_case in self.use_cases.items()}
+        links = UseCase.depends_on.through.objects.filter(from_usecase_id__in=names)
+        for one, other in links.values_list("from_usecase_id", "to_usecase_id"):
+            ahead[names[one]].append(names.get(other, ""))
+        self._before = {code: sorted(filter(None, ahead[code])) for code in self._after}
+        ahead |= self._after
+        known = set(self.use_cases) | set(self._rows)
+        for code, wanted in self._after.items():
+            for name in wanted:
+                if name not in known:
+                    self._no(report, code, _("There is no use case {code}.").format(code=name[:40]))
+            if code in _reached(ahead, wanted):
+                self._no(report, code, _("These use cases would wait for each other."))
+        for step in report.steps:
+            code = step.data[0]
+            if step.state == SAME and code in self._after and sorted(set(self._after[code])) != self._before[code]:
+                step.state = CHANGED
+
+    def _no(self, report: Report, code: str, reason: str) -> None:
+        report.problems.append(Problem(self._rows[code], "depends_on", reason))
+
+    def write(self, steps: Sequence[Step], problems: list[Problem]) -> int:
+        written = super().write(steps, problems)
+        bad = {problem.row for problem in problems}
+        for step in steps:
+            if step.data[0] in self._after and step.row not in bad:
+                done = self.guarded([step], problems, lambda step=step: self._link(step))
+                written -= 1 - done
+        return written
+
+    def write_one(self, step: Step) -> None:
+        code, data = step.data
+        found = self.use_cases.get(code)
+        if found is None:
+            self.use_cases[code] = services.use_case_create(actor=self.actor, **data)
+        else:
+            services.use_case_update(actor=self.actor, use_case=found, data=data)
+
+    def _link(self, step: Step) -> None:
+        missing = [name for name in self._after[step.data[0]] if name not in self.use_cases]
+        if missing:
+            raise InvalidInput({"depends_on": _("There is no use case {code}.").format(code=missing[0])})
+        wanted = [self.use_cases[name] for name in dict.fromkeys(self._after[step.data[0]])]
+        services.use_case_update(
+            actor=self.actor, use_case=self.use_cases[step.data[0]], data={}, many={"depends_on": wanted}
+        )
+
+    def export(self, **only: Any) -> Iterable[Sequence[Any]]:
+        rows = UseCase.objects.permitted(self.actor).select_related("sponsor", "owner").prefetch_related("depends_on")
+        for row in rows.order_by("code"):
+            yield (
+                row.code,
+                row.title,
+                row.summary,
+                row.label,
+                row.sponsor.email if row.sponsor else "",
+                row.owner.email if row.owner else "",
+                " ".join(sorted(other.code for other in row.depends_on.all())),
+                " ".join(row.required_signals),
+            )
+
+
+def _reached(ahead: dict[str, list[str]], start: list[str]) -> set[str]:
+    seen: set[str] = set()
+    todo = list(start)
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += ahead.get(name, [])
+    return seen
+
+
+class KpiReadings(Reader):
+    key = "kpi_readings"
+    label = gettext_lazy("KPI readings")
+    about = gettext_lazy(
+        "One row per KPI and period, in plant time. A period that is known already is changed. Periods inside a baseline that a gate "
+        "has used need a reason."
+    )
+    columns = (
+        Column("use_case", gettext_lazy("its code"), "pump-health", needed=True),
+        Column("kpi", gettext_lazy("the outcome's KPI as it is named"), "Unplanned stops", needed=True),
+        Column("site", gettext_lazy("code of the plant; empty: all together"), ""),
+        Column("period_from", gettext_lazy("first moment, plant time"), "2026-01-01", needed=True),
+        Column("period_to", gettext_lazy("first moment after it, plant time"), "2026-02-01", needed=True),
+        Column("value", gettext_lazy("total over the period, in the KPI's unit"), "12", needed=True),
+        Column("exposure", gettext_lazy("what it was measured over, in the exposure unit"), "610.5", needed=True),
+        Column("note", gettext_lazy("anything to know"), ""),
+        Column("reason", gettext_lazy("why a frozen baseline changes"), ""),
+    )
+
+    def __init__(self, actor: Any) -> None:
+        super().__init__(actor)
+        self._sites: dict[str, Site] | None = None
+        self._outcomes: dict[Any, dict[str, list[Outcome]]] | None = None
+        self._known: dict[Any, dict[Any, KpiReading]] = {}
+
+    def site(self, cells: Cells) -> Site | None:
+        code = cells.text("site")
+        if not code:
+            return None
+        if self._sites is None:
+            self._sites = {site.code.casefold(): site for site in Site.objects.permitted(self.actor, "view")}
+        found = self._sites.get(code.casefold())
+        if found is None:
+            cells.refuse("site", _("There is no site {code} that you may see.").format(code=code[:40]))
+        return found
+
+    def outcome(self, cells: Cells, use_case: UseCase | None) -> Outcome | None:
+        name = cells.text("kpi", needed=True)
+        if use_case is None or not name:
+            return None
+        if self._outcomes is None:
+            self._outcomes = defaultdict(lambda: defaultdict(list))
+            for row in Outcome.objects.filter(use_case__in=self.may_change):
+                self._outcomes[row.use_case_id][row.kpi.casefold()].append(row)
+        found = self._outcomes[use_case.pk].get(name.casefold(), [])
+        if len(found) != 1:
+            text = (
+                _("This use case has no KPI of that name.")
+                if not found
+                else _("Two KPIs of this use case have that name.")
+            )
+            cells.refuse("kpi", text)
+            return None
+        return found[0]
+
+    def known(self, outcome: Outcome) -> dict[Any, KpiReading]:
+        if outcome.pk not in self._known:
+            rows = KpiReading.objects.filter(outcome=outcome)
+            self._known[outcome.pk] = {(row.site_id, row.period_from): row for row in rows}
+        return self._known[outcome.pk]
+
+    def read(self, cells: Cells) -> Step | None:
+        outcome, site = self.outcome(cells, self.use_case(cells)), self.site(cells)
+        start, end = cells.moment("period_from"), cells.moment("period_to")
+        value, exposure = cells.number("value"), cells.number("exposure", low=0.0)
+        note, reason = cells.text("note"), cells.text("reason")
+        if start is not None and end is not None and start >= end:
+            cells.refuse("period_to", _("The period must begin before it ends."))
+        if outcome is None or start is None or end is None or cells.bad:
+            return None
+        made = KpiReading(
+            outcome=outcome,
+            site=site,
+            period_from=start,
+            period_to=end,
+            value=value,
+            exposure=exposure,
+            note=note,
+            source=KpiSource.IMPORT,
+        )
+        cells.take(made)
+        self.once(cells, (outcome.pk, made.site_id, start), "period_from")
+        found = self.known(outcome).get((made.site_id, start))
+        now = (end, value, exposure, note)
+        changed = found is not None and (found.period_to, found.value, found.exposure, found.note) != now
+        if (found is None or changed) and not reason:
+            ends = [end] if found is None else [end, found.period_to]
+            if any(in_frozen_window(outcome, start, last) for last in ends):
+                cells.refuse("reason", _("A gate has used the baseline this belongs to: give a reason."))
+        title = f"{outcome.kpi}, {start.date().isoformat()}"
+        return Step(cells.row, _state(found is None, changed), title, (made, found, reason))
+
+    def write(self, steps: Sequence[Step], problems: list[Problem]) -> int:
+        """All readings of one outcome in one go: its baseline and gate are looked at once and not ten thousand times."""
+        by_outcome: dict[Any, list[Step]] = defaultdict(list)
+        for step in steps:
+            by_outcome[step.data[0].outcome_id].append(step)
+        return sum(
+            self.guarded(
+                rows, problems, lambda rows=rows: readings_put(actor=self.actor, rows=[step.data for step in rows])
+            )
+            for rows in by_outcome.values()
+        )
+
+    def export(self, outcome: Any = None, **only: Any) -> Iterable[Sequence[Any]]:
+        rows = KpiReading.objects.permitted(self.actor).select_related("outcome__use_case", "site")
+        if outcome is not None:
+            rows = rows.filter(outcome=outcome)
+        for row in rows.order_by("outcome__use_case__code", "outcome__kpi", "period_from", "id").iterator():
+            yield (
+                row.outcome.use_case.code,
+                row.outcome.kpi,
+                row.site.code if row.site else "",
+                row.period_from,
+                row.period_to,
+                row.value,
+                row.exposure,
+                row.note,
+                "",
+            )
+
+
+class BusinessLines(Reader):
+    key = "business_lines"
+    label = gettext_lazy("Lines of business cases")
+    about = gettext_lazy(
+        "One row per line, amounts per quarter without a sign. A line of the same kind and name is changed; lines that are not in the "
+        "file stay. The business case itself must exist."
+    )
+    columns = (
+        Column("use_case", gettext_lazy("its code"), "pump-health", needed=True),
+        Column("kind", gettext_lazy("capex, opex or benefit"), "benefit", needed=True),
+        Column("name", gettext_lazy("what it is"), "Stops avoided", needed=True),
+        Column("low", gettext_lazy("per quarter, at the least"), "2000", needed=True),
+        Column("likely", gettext_lazy("per quarter, likely"), "6000", needed=True),
+        Column("high", gettext_lazy("per quarter, at the most"), "12000", needed=True),
+        Column("first_quarter", gettext_lazy("0 is the day of the decision"), "1"),
+        Column("last_quarter", gettext_lazy("the last one with money"), "11"),
+        Column("ramp_quarters", gettext_lazy("quarters to 63 % of the amount"), "1.5"),
+        Column("delay_low", gettext_lazy("quarters late, at best"), "0"),
+        Column("delay_likely", gettext_lazy("quarters late, likely"), "0.5"),
+        Column("delay_high", gettext_lazy("quarters late, at worst"), "2"),
+        Column("attribution", gettext_lazy("share due to this use case, 0 to 1"), "0.7"),
+        Column("note", gettext_lazy("where the amount comes from"), "Estimate of maintenance"),
+    )
+    defaults: ClassVar[dict[str, float]] = {
+        "first_quarter": 0,
+        "last_quarter": 0,
+        "ramp_quarters": 0.0,
+        "delay_low": 0.0,
+        "delay_likely": 0.0,
+        "delay_high": 0.0,
+        "attribution": 1.0,
+    }
+
+    def __init__(self, actor: Any) -> None:
+        super().__init__(actor)
+        self._cases: dict[Any, BusinessCase] | None = None
+        self._lines: dict[Any, list[dict[str, Any]]] = {}
+
+    def case(self, cells: Cells, use_case: UseCase | None) -> BusinessCase | None:
+        if use_case is None:
+            return None
+        if self._cases is None:
+            rows = BusinessCase.objects.filter(use_case__in=self.may_change).prefetch_related("lines")
+            self._cases = {row.use_case_id: row for row in rows}
+        found = self._cases.get(use_case.pk)
+        if found is None:
+            cells.refuse("use_case", _("It has no business case yet: write its currency, rate and start first."))
+        return found
+
+    def read(self, cells: Cells) -> Step | None:
+        case = self.case(cells, self.use_case(cells))
+        kind = cells.one_of("kind", LineKind.choices, "")
+        if not cells.text("kind", needed=True):
+            return None
+        name = cells.text("name", needed=True)
+        row: dict[str, Any] = {"kind": kind, "name": name}
+        for amount in ("low", "likely", "high"):
+            found = cells.number(amount, low=0.0)
+            row[amount] = None if found is None else Decimal(repr(found)).quantize(Decimal("0.01"))
+        for field, default in self.defaults.items():
+            if cells.has(field):
+                row[field] = cells.number(field, default, low=0.0, whole=field.endswith("_quarter"))
+        if cells.has("note"):
+            row["note"] = cells.text("note")
+        if case is None or cells.bad:
+            return None
+        self.once(cells, (case.pk, kind, name.casefold()), "name")
+        lines = self._lines.setdefault(case.pk, services.lines_as_data(case))
+        at = next((n for n, line in enumerate(lines) if _same_line(line, kind, name)), None)
+        before = dict(lines[at]) if at is not None else None
+        after = {"note": "", **self.defaults, **(before or {}), **row}
+        cells.take(BusinessLine(**after))
+        order = after["low"] <= after["likely"] <= after["high"]
+        if not order:
+            cells.refuse("likely", _("Low, likely and high must rise in that order."))
+        if after["first_quarter"] > after["last_quarter"]:
+            cells.refuse("last_quarter", _("The line must begin before it ends."))
+        if not after["delay_low"] <= after["delay_likely"] <= after["delay_high"]:
+            cells.refuse("delay_likely", _("The delays at best, likely and at worst must rise in that order."))
+        if cells.bad:
+            return None
+        return Step(cells.row, _state(before is None, before != after), f"{use_case_of(case)}: {name}", (case, after))
+
+    def finish(self, report: Report) -> None:
+        """The case with all its new lines, judged by the calculator before anything is written."""
+        for case, steps in _by_case(report.steps).items():
+            try:
+                lines_check(case, self._merged(case, steps))
+            except InvalidInput as error:
+                report.problems += self._at_rows(error, case, steps)
+
+    def _merged(self, case: BusinessCase, steps: Sequence[Step]) -> list[dict[str, Any]]:
+        lines = [dict(line) for line in self._lines[case.pk]]
+        for step in steps:
+            after = step.data[1]
+            at = next((n for n, line in enumerate(lines) if _same_line(line, after["kind"], after["name"])), None)
+            if at is None:
+                lines.append(after)
+            else:
+                lines[at] = after
+        return lines
+
+    def _at_rows(self, error: InvalidInput, case: BusinessCase, steps: Sequence[Step]) -> list[Problem]:
+        """What is wrong with line n of the case, at the row that wrote it; else at every row of the case."""
+        lines = self._merged(case, steps)
+        found: list[Problem] = []
+        for told in error.errors:
+            name = str(told["field"])
+            at, _dot, field = name.removeprefix("lines[").partition("].")
+            line = lines[int(at)] if name.startswith("lines[") and at.isdigit() else None
+            rows = [s for s in steps if line is not None and s.data[1] is line] or steps
+            found += [Problem(step.row, field or "use_case", str(told["message"])) for step in rows]
+        return found
+
+    def write(self, steps: Sequence[Step], problems: list[Problem]) -> int:
+        written = 0
+        for case, rows in _by_case(steps).items():
+            lines = self._merged(case, rows)
+            written += self.guarded(
+                rows,
+                problems,
+                lambda case=case, lines=lines: services.business_case_update(
+                    actor=self.actor, case=case, data={}, lines=lines, expected_version=case.version
+                ),
+            )
+        return written
+
+    def export(self, **only: Any) -> Iterable[Sequence[Any]]:
+        rows = BusinessLine.objects.permitted(self.actor).select_related("case__use_case")
+        for row in rows.order_by("case__use_case__code", "position", "id"):
+            fields = [getattr(row, name) for name in self.names()[1:]]
+            yield (row.case.use_case.code, *fields)
+
+
+def use_case_of(case: BusinessCase) -> str:
+    return str(case.use_case)
+
+
+def _same_line(line: dict[str, Any], kind: str, name: str) -> bool:
+    return bool(line["kind"] == kind and line["name"].casefold() == name.casefold())
+
+
+def _by_case(steps: Sequence[Step]) -> dict[BusinessCase, list[Step]]:
+    found: dict[BusinessCase, list[Step]] = defaultdict(list)
+    for step in steps:
+        found[step.data[0]].append(step)
+    return found
+
+
+class EffortNeeds(Reader):
+    key = "effort_needs"
+    label = gettext_lazy("Effort needs")
+    about = gettext_lazy(
+        "Person-days of a role that a use case needs, per quarter after its start. A known role and quarter is changed."
+    )
+    columns = (
+        Column("use_case", gettext_lazy("its code"), "pump-health", needed=True),
+        Column("role", gettext_lazy("key of the role"), "data_scientist", needed=True),
+        Column("quarter", gettext_lazy("0 is the quarter it starts in"), "0", needed=True),
+        Column("days", gettext_lazy("person-days"), "20", needed=True),
+    )
+
+    def __init__(self, actor: Any) -> None:
+        super().__init__(actor)
+        self._known: dict[Any, EffortNeed] | None = None
+
+    def read(self, cells: Cells) -> Step | None:
+        use_case = self.use_case(cells)
+        role = cells.one_of("role", [(key, row.label) for key, row in ROLES.items()], "")
+        cells.text("role", needed=True)
+        quarter, days = cells.number("quarter", low=0.0, whole=True), cells.number("days", low=0.0)
+        if use_case is None or cells.bad:
+            return None
+        made = EffortNeed(use_case=use_case, role=role, quarter=quarter, days=days)
+        cells.take(made)
+        self.once(cells, (use_case.pk, role, quarter), "role")
+        if self._known is None:
+            rows = EffortNeed.objects.filter(use_case__in=self.may_change)
+            self._known = {(row.use_case_id, row.role, row.quarter): row for row in rows}
+        found = self._known.get((use_case.pk, role, quarter))
+        title = f"{use_case}: {ROLES[role].label}" if role in ROLES else str(use_case)
+        return Step(cells.row, _state(found is None, found is not None and found.days != days), title, (made, found))
+
+    def write_one(self, step: Step) -> None:
+        made, found = step.data
+        if found is None:
+            data = {"use_case": made.use_case, "role": made.role, "quarter": made.quarter, "days": made.days}
+            entity_create(actor=self.actor, model=EffortNeed, data=data)
+        else:
+            entity_update(actor=self.actor, obj=found, data={"days": made.days})
+
+    def export(self, **only: Any) -> Iterable[Sequence[Any]]:
+        rows = EffortNeed.objects.permitted(self.actor).order_by("use_case__code", "quarter", "role")
+        yield from rows.values_list("use_case__code", "role", "quarter", "days")
+
+
+KINDS: dict[str, type[Reader]] = {reader.key: reader for reader in (UseCases, KpiReadings, BusinessLines, EffortNeeds)}
