@@ -78,7 +78,15 @@ class RatingFilter(filters.FilterSet):
 
     class Meta:
         model = models.Rating
-        fields = ["round", "use_case", "criterion", "rater"]
+        fields = ["round", "use_case", "criterion", "rater", "vote"]
+
+
+class JudgementFilter(filters.FilterSet):
+    round = _seen(models.ScoringRound)
+
+    class Meta:
+        model = models.Judgement
+        fields = ["round", "vote"]
 
 
 class BusinessCaseFilter(filters.FilterSet):
@@ -87,6 +95,12 @@ class BusinessCaseFilter(filters.FilterSet):
     class Meta:
         model = models.BusinessCase
         fields = ["use_case", "currency"]
+
+
+class ExchangeRateFilter(filters.FilterSet):
+    class Meta:
+        model = models.ExchangeRate
+        fields = ["base", "quote", "on"]
 
 
 class AdoptionFilter(filters.FilterSet):

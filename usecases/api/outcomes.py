@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -15,6 +15,7 @@ from portal.core.api.viewsets import BaseViewSet, DestroyMixin, EntitySerializer
 from usecases import filters, models, services
 from usecases.api.serializers import ReasonSerializer
 from usecases.choices import KpiSource
+from usecases.proof import proofs
 
 
 class OutcomeSerializer(EntitySerializer):
@@ -28,7 +29,10 @@ class OutcomeSerializer(EntitySerializer):
             "id",
             "use_case",
             "kpi",
+            "owner",
+            "source",
             "unit",
+            "counts_events",
             "direction",
             "exposure_unit",
             "baseline_from",
@@ -53,6 +57,10 @@ class OutcomeSerializer(EntitySerializer):
 
 
 class KpiReadingSerializer(EntitySerializer):
+    reason = serializers.CharField(
+        write_only=True, required=False, allow_blank=True, max_length=300, help_text="Needed inside a frozen baseline."
+    )
+
     class Meta:
         model = models.KpiReading
         fields = [
@@ -65,12 +73,35 @@ class KpiReadingSerializer(EntitySerializer):
             "exposure",
             "source",
             "note",
+            "reason",
             "created_at",
             "updated_at",
             "version",
         ]
         read_only_fields = ["source"]
         validators: ClassVar[list[Any]] = []
+
+
+class ProvabilitySerializer(serializers.Serializer[Any]):
+    """Counts fill the first group of numbers, quantities the second; the other is null, as all are where ``reason`` says why."""
+
+    outcome = serializers.CharField()
+    method = serializers.ChoiceField(choices=["counts", "spread", ""])
+    provable = serializers.BooleanField(allow_null=True)
+    sentence = serializers.CharField(allow_blank=True)
+    since = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField(allow_blank=True)
+    baseline_events = serializers.IntegerField(allow_null=True, default=None)
+    reduction = serializers.FloatField(allow_null=True, default=None)
+    events_needed = serializers.IntegerField(allow_null=True, default=None)
+    power = serializers.FloatField(allow_null=True, default=None, help_text="With as long after as before, 0 to 1.")
+    plants_to_pool = serializers.IntegerField(allow_null=True, default=None)
+    exposure_ratio = serializers.FloatField(allow_null=True, default=None, help_text="Null: no waiting is enough.")
+    days_at_present_pace = serializers.IntegerField(allow_null=True, default=None)
+    baseline_readings = serializers.IntegerField(allow_null=True, default=None)
+    gain = serializers.FloatField(allow_null=True, default=None)
+    variation = serializers.FloatField(allow_null=True, default=None)
+    readings_needed = serializers.IntegerField(allow_null=True, default=None)
 
 
 class OutcomeViewSet(ExternalMixin, DestroyMixin, BaseViewSet):
@@ -102,6 +133,13 @@ class OutcomeViewSet(ExternalMixin, DestroyMixin, BaseViewSet):
         obj = services.baseline_compute(actor=request.user, outcome=obj, reason=asked.validated_data["reason"])
         return Response(self.get_serializer(obj).data, headers={"ETag": obj.etag})
 
+    @extend_schema(responses=ProvabilitySerializer, filters=False)
+    @action(detail=True, methods=["get"], pagination_class=None)
+    def provability(self, request: Request, pk: str) -> Response:
+        """Whether the target can be proved, and what it would take; from the readings there are now."""
+        obj = self.get_object_for("view")
+        return self.with_etag(request, ProvabilitySerializer(proofs([obj])[0].as_data()).data)
+
 
 class KpiReadingViewSet(EntityViewSet):
     queryset = models.KpiReading.objects.select_related("outcome")
@@ -116,9 +154,18 @@ class KpiReadingViewSet(EntityViewSet):
     def perform_update(self, obj: Any, data: dict[str, Any], expected_version: int | None) -> Any:
         if "outcome" in data:
             require(data["outcome"], self.request.user, "change")
+        reason = data.pop("reason", "")
         return services.reading_update(
-            actor=self.request.user, reading=obj, data=data, expected_version=expected_version
+            actor=self.request.user, reading=obj, data=data, expected_version=expected_version, reason=reason
         )
 
+    @extend_schema(
+        responses={204: None},
+        parameters=[OpenApiParameter("reason", str, description="Needed inside a frozen baseline.")],
+    )
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().destroy(request, *args, **kwargs)
+
     def perform_delete(self, obj: Any) -> None:
-        services.reading_delete(actor=self.request.user, reading=obj)
+        reason = self.request.query_params.get("reason", "")[:300]
+        services.reading_delete(actor=self.request.user, reading=obj, reason=reason)

@@ -1,6 +1,6 @@
 from typing import Any
 
-from usecases.api import business, outcomes, views
+from usecases.api import business, imports, outcomes, rounds, views
 
 
 def register(router: Any) -> None:
@@ -9,9 +9,12 @@ def register(router: Any) -> None:
     router.register("kpi-readings", outcomes.KpiReadingViewSet, "kpi-reading")
     router.register("criteria-sets", views.CriteriaSetViewSet, "criteria-set")
     router.register("criteria", views.CriterionViewSet, "criterion")
-    router.register("scoring-rounds", views.ScoringRoundViewSet, "scoring-round")
-    router.register("ratings", views.RatingViewSet, "rating")
+    router.register("scoring-rounds", rounds.ScoringRoundViewSet, "scoring-round")
+    router.register("ratings", rounds.RatingViewSet, "rating")
+    router.register("judgements", rounds.JudgementViewSet, "judgement")
     router.register("business-cases", business.BusinessCaseViewSet, "business-case")
+    router.register("exchange-rates", business.ExchangeRateViewSet, "exchange-rate")
+    router.register("", imports.ImportViewSet, "import")
     router.register("adoptions", views.AdoptionViewSet, "adoption")
     router.register("gates", views.GateViewSet, "gate")
     router.register("evidence", views.EvidenceViewSet, "evidence")

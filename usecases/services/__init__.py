@@ -1,6 +1,7 @@
 """Verbs of use cases. Other apps call ``usecases.services.gates_remeasure``, ``reading_upsert`` and the selectors."""
 
-from usecases.services.business import business_case_create, business_case_update, lines_as_data
+from usecases.services.business import business_case_create, business_case_in, business_case_update, lines_as_data
+from usecases.services.comments import comment_create, comment_edit, comment_withdraw
 from usecases.services.criteria import (
     criteria_set_create,
     criteria_set_next,
@@ -9,10 +10,18 @@ from usecases.services.criteria import (
     criterion_delete,
     criterion_update,
 )
+from usecases.services.decisions import (
+    Term,
+    condition_meet,
+    name_to_type,
+    review_decide,
+    use_case_not_pursue,
+)
 from usecases.services.gates import (
     decisions_allowed,
     gate_measure,
     gate_reopen,
+    gate_resume,
     gates_create,
     gates_measure,
     gates_remeasure,
@@ -30,19 +39,35 @@ from usecases.services.outcomes import (
     reading_upsert,
     target_better,
 )
+from usecases.services.ratings import judgements_put, ratings_put, votes_keep
+from usecases.services.reminders import gates_remind, review_remind
 from usecases.services.reviews import (
+    document_check,
     gate_before,
+    may_sign_as,
     missing_signatures,
-    review_decide,
     review_intact,
     review_open,
     review_sign,
     review_verify,
+    review_want_by,
     review_withdraw,
     signing_kind,
-    use_case_not_pursue,
 )
-from usecases.services.rounds import rater_role, ratings_put, round_close, round_open
+from usecases.services.rounds import (
+    may_lead,
+    rater_role,
+    require_lead,
+    roles_missing,
+    round_close,
+    round_open,
+    round_reveal,
+    round_second_vote,
+    round_update,
+    round_withdraw,
+    seat_add,
+    seat_remove,
+)
 from usecases.services.use_cases import (
     adoption_create,
     adoption_update,
@@ -52,12 +77,18 @@ from usecases.services.use_cases import (
 )
 
 __all__ = [
+    "Term",
     "adoption_create",
     "adoption_update",
     "baseline_compute",
     "baseline_freeze",
     "business_case_create",
+    "business_case_in",
     "business_case_update",
+    "comment_create",
+    "comment_edit",
+    "comment_withdraw",
+    "condition_meet",
     "criteria_set_create",
     "criteria_set_next",
     "criteria_set_publish",
@@ -65,14 +96,21 @@ __all__ = [
     "criterion_delete",
     "criterion_update",
     "decisions_allowed",
+    "document_check",
     "gate_before",
     "gate_measure",
     "gate_reopen",
+    "gate_resume",
     "gates_create",
     "gates_measure",
     "gates_remeasure",
+    "gates_remind",
+    "judgements_put",
     "lines_as_data",
+    "may_lead",
+    "may_sign_as",
     "missing_signatures",
+    "name_to_type",
     "outcome_create",
     "outcome_update",
     "rater_role",
@@ -81,20 +119,31 @@ __all__ = [
     "reading_delete",
     "reading_update",
     "reading_upsert",
+    "require_lead",
     "review_decide",
     "review_intact",
     "review_open",
+    "review_remind",
     "review_sign",
     "review_verify",
+    "review_want_by",
     "review_withdraw",
+    "roles_missing",
     "round_close",
     "round_open",
+    "round_reveal",
+    "round_second_vote",
+    "round_update",
+    "round_withdraw",
+    "seat_add",
+    "seat_remove",
     "signing_kind",
     "target_better",
     "use_case_create",
     "use_case_label",
     "use_case_not_pursue",
     "use_case_update",
+    "votes_keep",
     "waiver_grant",
     "waiver_revoke",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from usecases.domain import business_case as domain
 from usecases.domain.cash_flow import IrrStatus, npv_curve, per_quarter
 from usecases.domain.errors import InvalidInput as DomainInvalid
 from usecases.models import BusinessCase, BusinessLine
+from usecases.money import Rate, Rates
 from usecases.services.gates import gates_remeasure
 
 LINE_FIELDS = (
@@ -230,3 +232,12 @@ def _plain(line: BusinessLine) -> dict[str, Any]:
 
 def lines_as_data(case: BusinessCase) -> list[dict[str, Any]]:
     return [{name: getattr(line, name) for name in LINE_FIELDS} for line in case.lines.all()]
+
+
+def business_case_in(*, case: BusinessCase, currency: str, on: date | None = None) -> tuple[Rate, dict[str, Any]]:
+    """The result of a case in another currency, by the newest rate on or before the day (today); ``no_exchange_rate`` where none is
+    known. Nothing is stored."""
+    rate = Rates(on or wall_now().date()).between(case.currency, currency)
+    if currency == case.currency:
+        return rate, case.result
+    return rate, compute(case, list(case.lines.all()), rate=float(rate.rate), currency=currency)

@@ -78,15 +78,9 @@ class EtagMixin:
         return Response(data, headers={"ETag": etag})
 
 
-class BaseViewSet(EtagMixin, viewsets.GenericViewSet):
-    """Reads. ``queryset`` carries the ``select_related`` of the serializer; permission is applied here and nowhere else."""
+class IdempotentMixin(viewsets.GenericViewSet):
+    """``Idempotency-Key`` on every POST."""
 
-    lookup_value_regex = "[0-9a-fA-F-]{36}"
-    ordering_fields: ClassVar[tuple[str, ...]] = ("created_at", "id")
-    default_ordering: ClassVar[tuple[str, ...]] = ("id",)
-    filterset_class: Any = None
-    # Of PermittedQuerySet, which every entity's manager is made of.
-    queryset: Any
     _record: Any = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -104,6 +98,17 @@ class BaseViewSet(EtagMixin, viewsets.GenericViewSet):
             idempotency.finish(self._record, response)
             self._record = None
         return response
+
+
+class BaseViewSet(EtagMixin, IdempotentMixin):
+    """Reads. ``queryset`` carries the ``select_related`` of the serializer; permission is applied here and nowhere else."""
+
+    lookup_value_regex = "[0-9a-fA-F-]{36}"
+    ordering_fields: ClassVar[tuple[str, ...]] = ("created_at", "id")
+    default_ordering: ClassVar[tuple[str, ...]] = ("id",)
+    filterset_class: Any = None
+    # Of PermittedQuerySet, which every entity's manager is made of.
+    queryset: Any
 
     def get_queryset(self) -> models.QuerySet[Any]:
         if getattr(self, "swagger_fake_view", False):
