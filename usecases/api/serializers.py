@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from portal.core.api.viewsets import EntitySerializer
-from portal.core.models import User
 from usecases import models
 from usecases.choices import Decision
 
@@ -70,55 +69,6 @@ class CriterionSerializer(EntitySerializer):
         validators: ClassVar[list[Any]] = []
 
 
-class ScoringRoundSerializer(EntitySerializer):
-    raters = serializers.PrimaryKeyRelatedField(many=True, queryset=User.objects.filter(is_active=True))
-
-    class Meta:
-        model = models.ScoringRound
-        fields = [
-            "id",
-            "title",
-            "criteria_set",
-            "use_cases",
-            "raters",
-            "facilitator",
-            "state",
-            "closed_at",
-            *_ENTITY[1:],
-        ]
-        read_only_fields = ["facilitator", "state", "closed_at"]
-
-
-class RatingSerializer(EntitySerializer):
-    class Meta:
-        model = models.Rating
-        fields = [
-            "id",
-            "round",
-            "use_case",
-            "criterion",
-            "rater",
-            "rater_role",
-            "value",
-            "comment",
-            *_ENTITY[1:],
-        ]
-        read_only_fields = ["rater", "rater_role"]
-        validators: ClassVar[list[Any]] = []
-
-
-class OwnRatingSerializer(EntitySerializer):
-    """One's own answer; ``value`` null is "I don't know"."""
-
-    class Meta:
-        model = models.Rating
-        fields = ["use_case", "criterion", "value", "comment"]
-
-
-class RatingsSerializer(serializers.Serializer[Any]):
-    ratings = OwnRatingSerializer(many=True, allow_empty=False)
-
-
 class WhatIfSerializer(serializers.Serializer[Any]):
     weights = serializers.DictField(
         child=serializers.FloatField(min_value=0, max_value=1_000_000),
@@ -153,11 +103,6 @@ class RankingSerializer(serializers.Serializer[Any]):
     unrated = serializers.ListField(child=serializers.CharField())
     draws = serializers.IntegerField()
     kappa = serializers.FloatField()
-
-
-class ResultsSerializer(RankingSerializer):
-    state = serializers.CharField()
-    agreement = serializers.ListField(child=serializers.DictField())
 
 
 class AdoptionSerializer(EntitySerializer):

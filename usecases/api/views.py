@@ -9,7 +9,6 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.core.access import require
 from portal.core.api.viewsets import (
     BaseViewSet,
     CreateMixin,
@@ -17,10 +16,8 @@ from portal.core.api.viewsets import (
     ExternalMixin,
     ReadViewSet,
 )
-from portal.core.errors import NotAllowed
-from usecases import filters, models, ranking, services
+from usecases import filters, models, services
 from usecases.api import serializers as shapes
-from usecases.choices import RoundState
 
 _TIMES = ("created_at", "updated_at", "id")
 
@@ -98,76 +95,6 @@ class CriterionViewSet(EntityViewSet):
 
     def perform_delete(self, obj: Any) -> None:
         services.criterion_delete(actor=self.request.user, criterion=obj)
-
-
-class ScoringRoundViewSet(CreateMixin, BaseViewSet):
-    queryset = models.ScoringRound.objects.select_related("criteria_set").prefetch_related("use_cases", "raters")
-    serializer_class = shapes.ScoringRoundSerializer
-    filterset_class = filters.ScoringRoundFilter
-    ordering_fields = ("title", *_TIMES)
-
-    def check_create(self, data: dict[str, Any]) -> None:
-        for use_case in data["use_cases"]:
-            require(use_case, self.request.user, "change")
-
-    def perform_create(self, data: dict[str, Any]) -> Any:
-        return services.round_open(actor=self.request.user, **data)
-
-    @extend_schema(request=shapes.RatingsSerializer, responses=shapes.RatingSerializer(many=True), filters=False)
-    @action(detail=True, methods=["post"], pagination_class=None)
-    def ratings(self, request: Request, pk: str) -> Response:
-        """Write one's own ratings; given again they replace the earlier ones. All or nothing."""
-        obj = self.get_object_for("rate")
-        asked = shapes.RatingsSerializer(data=request.data, context=self.get_serializer_context())
-        asked.is_valid(raise_exception=True)
-        rows = services.ratings_put(actor=request.user, meeting=obj, rows=asked.validated_data["ratings"])
-        return Response(shapes.RatingSerializer(rows, many=True, context=self.get_serializer_context()).data)
-
-    @extend_schema(request=None, responses=shapes.ScoringRoundSerializer)
-    @action(detail=True, methods=["post"])
-    def close(self, request: Request, pk: str) -> Response:
-        """Freeze the result."""
-        obj = self.get_object_for("view")
-        close_allowed(obj, request.user)
-        services.round_close(actor=request.user, meeting=obj)
-        return Response(self.get_serializer(obj).data, headers={"ETag": obj.etag})
-
-    @extend_schema(responses=shapes.ResultsSerializer, filters=False)
-    @action(detail=True, methods=["get"], pagination_class=None)
-    def results(self, request: Request, pk: str) -> Response:
-        """The frozen result of a closed round, or the ranking so far."""
-        obj = self.get_object_for("view")
-        if obj.state == RoundState.CLOSED:
-            found = obj.result
-        else:
-            loaded = ranking.load(obj)
-            found = ranking.rank(loaded) | {"agreement": ranking.agreement(loaded)}
-        return self.with_etag(request, found | {"state": obj.state})
-
-    @extend_schema(request=shapes.WhatIfSerializer, responses=shapes.RankingSerializer, filters=False)
-    @action(detail=True, methods=["post"], url_path="what-if", pagination_class=None)
-    def what_if(self, request: Request, pk: str) -> Response:
-        """The ranking under other weights, with the sentence that says why it flipped. Writes nothing."""
-        obj = self.get_object_for("view")
-        asked = shapes.WhatIfSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        return Response(ranking.rank(ranking.load(obj), asked.validated_data["weights"]))
-
-
-def close_allowed(meeting: models.ScoringRound, user: Any) -> None:
-    """The facilitator closes a round, or somebody who may change all of its use cases."""
-    if meeting.facilitator_id == user.pk:
-        return
-    allowed = models.UseCase.objects.permitted(user, "change").filter(rounds=meeting).count()
-    if allowed == 0 or allowed < meeting.use_cases.count():
-        raise NotAllowed("close", [str(meeting.facilitator), "CoE lead"])
-
-
-class RatingViewSet(ReadViewSet):
-    queryset = models.Rating.objects.all()
-    serializer_class = shapes.RatingSerializer
-    filterset_class = filters.RatingFilter
-    ordering_fields = _TIMES
 
 
 class AdoptionViewSet(ExternalMixin, BaseViewSet):

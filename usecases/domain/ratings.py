@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -43,6 +43,19 @@ class CriterionRating:
     def enough(self) -> bool:
         """Whether every role has given as many answers as the round asks of it."""
         return not self.missing_roles
+
+
+def on_measured(
+    criterion: str, measured: float, seats: Mapping[str, str], overrides: Mapping[str, float]
+) -> list[Rating]:
+    """What each seat (rater -> role) stands for on a measured criterion: its own value where it overrides, else the measured one."""
+    return [Rating(rater, role, criterion, overrides.get(rater, measured)) for rater, role in seats.items()]
+
+
+def rater_shares(seats: Mapping[str, str], role_weights: Mapping[str, float]) -> dict[str, float]:
+    """Each rater's share (rater -> role given): a role's weight, divided among those who answered in it."""
+    people = Counter(seats.values())
+    return {rater: role_weights.get(role, 0.0) / people[role] for rater, role in seats.items()}
 
 
 def aggregate(

@@ -14,7 +14,6 @@ from portal.core.access import get_permitted, require, require_global
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.pages import FormPage, ListPage, Page
 from usecases import ranking, services, wording
-from usecases.api.views import close_allowed
 from usecases.choices import RoundState
 from usecases.filters import ScoringRoundFilter
 from usecases.forms import RoundForm
@@ -163,11 +162,7 @@ class RoundPage(Page):
         )
 
     def may_close(self, meeting: ScoringRound) -> bool:
-        try:
-            close_allowed(meeting, self.request.user)
-        except DomainError:
-            return False
-        return True
+        return services.may_lead(meeting, self.request.user)
 
     def question(self, leaf: Criterion, case: Any, own: list[Rating], typed: Any) -> dict[str, Any]:
         given = next((r for r in own if r.use_case_id == case.pk and r.criterion_id == leaf.pk), None)
@@ -291,7 +286,7 @@ class RoundWhatIf(RoundPage):
 class RoundClose(Page):
     def post(self, request: HttpRequest, pk: Any) -> HttpResponse:
         meeting = get_permitted(ROUNDS, request.user, pk)
-        close_allowed(meeting, request.user)
+        services.require_lead(meeting, request.user, "close")
         try:
             services.round_close(actor=request.user, meeting=meeting)
         except DomainError as error:
