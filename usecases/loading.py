@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from portal.core.errors import DomainError, InvalidInput
 from usecases import votes
-from usecases.choices import CriterionSource, RoundState
+from usecases.choices import RoundState
 from usecases.domain import ratings as group
 from usecases.domain import scoring
 from usecases.domain.errors import InvalidInput as DomainInvalid
@@ -46,10 +46,7 @@ def model_of(criteria_set: CriteriaSet) -> Model:
             scoring.TopCriterion(
                 top.key,
                 top.weight,
-                tuple(
-                    scoring.SubCriterion(c.key, c.weight if c is not top else 1.0, *c.scale)
-                    for c in below
-                ),
+                tuple(scoring.SubCriterion(c.key, c.weight if c is not top else 1.0, *c.scale) for c in below),
             )
         )
     try:
@@ -57,11 +54,6 @@ def model_of(criteria_set: CriteriaSet) -> Model:
     except DomainInvalid as error:
         raise InvalidInput({error.field or "criteria": error.message}) from error
     return Model(tree, tuple(tops), tuple(leaves))
-
-
-def derived_rating(use_case: UseCase, criterion: Criterion) -> float | None:
-    """The ROI rating follows from the business case once there is one."""
-    return votes.derived_score(use_case, criterion).rating if criterion.source == CriterionSource.DERIVED else None
 
 
 @dataclass

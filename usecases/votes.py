@@ -13,7 +13,6 @@ from itertools import combinations
 from typing import Any, TypeVar
 
 import numpy as np
-from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
@@ -74,36 +73,13 @@ def _subject(row: Rating | Judgement) -> tuple[Any, ...]:
 # ---- measured and derived ---------------------------------------------------------------------------------------------
 
 
-def derived_score(use_case: UseCase, leaf: Criterion) -> MeasuredScore:
-    """The ROI rating follows from the business case once there is one."""
-    link = reverse("usecases:business-case", args=[use_case.pk])
-    case = getattr(use_case, "business_case", None)
-    rating = case.result.get("rating") if case is not None and case.result else None
-    if case is None or rating is None:
-        return MeasuredScore(None, link=link, reason=_("There is no business case with lines yet."))
-    return MeasuredScore(
-        float(rating),
-        case.result.get("p50"),
-        case.currency,
-        _("From the business case: expected net present value {worth} {currency}.").format(
-            worth=f"{case.result.get('p50', 0):,.0f}", currency=case.currency
-        ),
-        case.computed_at,
-        link,
-    )
-
-
 def scores(meeting: ScoringRound, cases: Sequence[UseCase], leaves: Sequence[Criterion]) -> dict[Cell, MeasuredScore]:
     """What is measured or derived: now, or as a closed round has frozen it. Cells without a number say why."""
     if meeting.state == RoundState.CLOSED and "measured" in meeting.result:
         return _thawed(meeting.result["measured"], cases)
-    found: dict[Cell, MeasuredScore] = {}
-    if any(leaf.source == CriterionSource.MEASURED for leaf in leaves):
-        found |= measured.measured_scores(cases, leaves, wall_now())
-    for leaf in leaves:
-        if leaf.source == CriterionSource.DERIVED:
-            found |= {(case.pk, leaf.key): derived_score(case, leaf) for case in cases}
-    return found
+    if all(leaf.source == CriterionSource.JUDGED for leaf in leaves):
+        return {}
+    return measured.measured_scores(cases, leaves, wall_now())
 
 
 def frozen(found: Mapping[Cell, MeasuredScore]) -> list[dict[str, Any]]:
@@ -116,6 +92,7 @@ def frozen(found: Mapping[Cell, MeasuredScore]) -> list[dict[str, Any]]:
             "unit": score.unit,
             "text": score.text,
             "measured_at": rfc3339(score.measured_at) if score.measured_at else None,
+            "plant_at": rfc3339(score.plant_at) if score.plant_at else None,
             "link": score.link,
             "reason": score.reason,
         }
@@ -134,6 +111,7 @@ def _thawed(rows: Iterable[dict[str, Any]], cases: Sequence[UseCase]) -> dict[Ce
             _moment(row["measured_at"]),
             row["link"],
             row["reason"],
+            _moment(row["plant_at"]),
         )
         for row in rows
         if row["use_case"] in known
