@@ -5,7 +5,8 @@ class GovernanceConfig(AppConfig):
     name = "governance"
 
     def ready(self) -> None:
-        from governance import providers, registrations
+        from governance import measured_facts, providers, registrations
 
         providers.register_all()
+        measured_facts.register_all()
         registrations.register_all()

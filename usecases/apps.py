@@ -6,10 +6,11 @@ class UsecasesConfig(AppConfig):
 
     def ready(self) -> None:
         from portal.core import navigation, search
-        from usecases import checks, providers  # noqa: F401
+        from usecases import checks, measured_facts, providers  # noqa: F401
         from usecases.models import Adoption, ScoringRound, UseCase
 
         providers.register_all()
+        measured_facts.register_all()
         navigation.register(
             navigation.NavItem("align", "Use cases", "usecases:use-cases", "use_case", 10),
             navigation.NavItem("align", "Scoring", "usecases:rounds", "scoring", 20),
