@@ -13,12 +13,14 @@ from usecases.domain.robustness import in_100
 
 #: More rows than this carry no figures in their cells or names at their bubbles: they would lie on each other.
 LEGIBLE = 12
-_MARKS = {
+MARKS = {
     Label.QUICK_WIN: ("circle", "var(--pg-c2)"),
     Label.FOUNDATION: ("square", "var(--pg-c1)"),
     Label.MOON_SHOT: ("diamond", "var(--pg-c4)"),
     Label.UNLABELLED: ("circle-open", "var(--pg-ink-2)"),
 }
+#: The same symbols where only text can be drawn.
+SIGNS = {Label.QUICK_WIN: "●", Label.FOUNDATION: "■", Label.MOON_SHOT: "◆", Label.UNLABELLED: "○"}
 
 
 def short(title: str, most: int = 26) -> str:
@@ -94,7 +96,7 @@ def tornado(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict
                 "" if w is None else _("{rival} at {at} %").format(rival=short(w["rival"], 18), at=_percent(w["at"]))
                 for w in ways
             ],
-            "textposition": "auto",
+            "textposition": "outside",
             "cliponaxis": False,
             "marker": {"color": tone, "pattern": {"shape": pattern, "size": 5}},
             "hovertemplate": "%{y}: %{x:+.1f} " + _("points") + ", %{text}<extra></extra>",
@@ -111,12 +113,20 @@ def tornado(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict
         for label, row in zip(labels, rows, strict=True)
         if row["change"] is None
     ]
+    moves = [100 * (w["at"] - row["weight"]) for row in rows for w in (row["falls"], row["rises"]) if w]
+    low, high = min([0.0, *moves]), max([0.0, *moves])
+    # Room beside the longest bars for who would lead then.
+    room = 0.6 * (high - low) or 1.0
     return figure(
         [
             bars("falls", _("Weight falls by"), "var(--pg-c1)", ""),
             bars("rises", _("Weight rises by"), "var(--pg-c4)", "/"),
         ],
-        xaxis={"title": {"text": _("Change of the weight until another leads (percentage points)")}, "zeroline": True},
+        xaxis={
+            "title": {"text": _("Change of the weight (percentage points)")},
+            "zeroline": True,
+            "range": [low - (room if low < 0 else 0.02 * high), high + (room if high > 0 else -0.02 * low)],
+        },
         yaxis={"title": {"text": _("Weight")}, "autorange": "reversed"},
         barmode="overlay",
         hovermode="closest",
@@ -149,6 +159,42 @@ def tornado_title(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], w
     )
 
 
+def _placed(points: Sequence[tuple[float, float, float, str]]) -> list[str]:
+    """Where each bubble's name stands so that few lie on others: points of x, y (per cent), radius (pixels) and name.
+
+    Reckoned for a chart of 900 x 380 pixels; a much smaller one shows no names.
+    """
+    wide, high = 900 / 112, 380 / 124
+    boxes = [(x * wide - r, y * high - r, x * wide + r, y * high + r) for x, y, r, _name in points]
+    chosen = []
+    for x, y, r, name in points:
+        half, cx, cy = 3.2 * len(name), x * wide, y * high
+        spots = {
+            "top center": (cx - half, cy + r, cx + half, cy + r + 15),
+            "bottom center": (cx - half, cy - r - 15, cx + half, cy - r),
+            "middle right": (cx + r, cy - 8, cx + r + 2 * half, cy + 8),
+            "middle left": (cx - r - 2 * half, cy - 8, cx - r, cy + 8),
+        }
+        cost = {spot: sum(_overlap(box, other) for other in boxes) + _outside(box, wide) for spot, box in spots.items()}
+        best = min(cost, key=lambda spot: cost[spot])
+        boxes.append(spots[best])
+        chosen.append(best)
+    return chosen
+
+
+Box = tuple[float, float, float, float]
+
+
+def _overlap(one: Box, other: Box) -> float:
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    up = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, across) * max(0.0, up)
+
+
+def _outside(box: Box, wide: float) -> float:
+    return 1000 * (max(0.0, -4 * wide - box[0]) + max(0.0, box[2] - 108 * wide))
+
+
 def bubble(
     cases: Iterable[Any], by_top: Mapping[Any, Mapping[str, float | None]], names: Sequence[str]
 ) -> dict[str, Any] | None:
@@ -161,9 +207,13 @@ def bubble(
     traces: dict[Label, dict[str, Any]] = {}
     shown = [(case, list(by_top.get(case.pk, {}).values())[:3]) for case in cases]
     shown = [(case, values) for case, values in shown if len(values) == 3 and None not in values]
-    for case, values in shown:
+    points = [
+        (100 * float(x or 0), 100 * float(y or 0), 6 + 15 * float(size or 0), short(case.title))
+        for case, (x, y, size) in shown
+    ]
+    for (case, values), spot in zip(shown, _placed(points), strict=True):
         label = Label(case.label)
-        symbol, tone = _MARKS[label]
+        symbol, tone = MARKS[label]
         trace = traces.setdefault(
             label,
             {
@@ -173,7 +223,7 @@ def bubble(
                 "x": [],
                 "y": [],
                 "text": [],
-                "textposition": "top center",
+                "textposition": [],
                 "marker": {
                     "size": [],
                     "opacity": 0.75,
@@ -194,13 +244,14 @@ def bubble(
         trace["x"].append(x)
         trace["y"].append(y)
         trace["text"].append(short(case.title))
+        trace["textposition"].append(spot)
         trace["marker"]["size"].append(round(12 + 0.3 * size))
         trace["customdata"].append(size)
         trace["meta"]["sizes"].append(size)
     if not traces:
         return None
     return figure(
-        [traces[label] for label in _MARKS if label in traces],
+        [traces[label] for label in MARKS if label in traces],
         hovermode="closest",
         xaxis={"title": {"text": _("{name} (% of the best)").format(name=names[0])}, "range": [-4, 108]},
         yaxis={"title": {"text": _("{name} (% of the best)").format(name=names[1])}, "range": [-6, 118]},

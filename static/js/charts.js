@@ -89,7 +89,9 @@ function laidOut(chart) {
     }
   }
   for (const shape of layout.shapes || []) shape.line = merge({ width: 1.5 }, shape.line);
-  return { data: resolveColours(chart.figure.data || [], known).map(coloured), layout: merge(base, layout) };
+  // Names at bubbles need room; where there is none they are read by pointing, by arrow keys and in the table.
+  const roomy = (trace) => (trace.mode === "markers+text" && chart.canvas.clientWidth < 560 ? { ...trace, mode: "markers" } : trace);
+  return { data: resolveColours(chart.figure.data || [], known).map(coloured).map(roomy), layout: merge(base, layout) };
 }
 
 /* d3 writes a few style attributes (a heat map's image, a colour bar), which a strict style-src refuses. The same text

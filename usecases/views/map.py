@@ -12,6 +12,8 @@ from django.utils.translation import gettext_lazy
 from portal.core import exports
 from portal.core.pages import Page
 from usecases import foundations
+from usecases.choices import Label
+from usecases.figures import SIGNS
 from usecases.foundations import Enabling, Place
 
 
@@ -22,7 +24,7 @@ def graph(found: list[Place]) -> dict[str, Any]:
         "nodes": [
             {
                 "id": str(p.case.pk),
-                "label": p.case.title,
+                "label": f"{SIGNS[Label(p.case.label)]} {p.case.title}",
                 "kind": str(p.case.get_label_display()),
                 "phase": p.case.phase,
                 "url": p.case.get_absolute_url(),
@@ -59,6 +61,9 @@ class MapPage(Page):
                 "breadcrumbs": [(_("Use cases"), reverse("usecases:use-cases")), (_("Map"), "")],
                 "rows": [{"place": p, "enabling": money.of(p.case), "reason": money.why_not(p.case)} for p in found],
                 "graph": graph(found),
+                "legend": _(
+                    "{signs}; arrows lead from a foundation to what waits for it, the border shows the phase"
+                ).format(signs=", ".join(f"{SIGNS[label]} {label.label.lower()}" for label in Label)),
                 "finding": finding(found),
                 "money": money,
                 "export_formats": [(kind.upper(), f"?export={kind}") for kind in ("csv", "xlsx")],

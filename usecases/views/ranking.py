@@ -189,18 +189,29 @@ def changing(result: dict[str, Any], table: Table) -> dict[str, Any]:
 
 
 def firsts(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Winner and runner-up with the bar of how often each is first."""
-    wanted = (result["winner"], result["runner_up"])
+    """Winner, runner-up and who else is first more often than that one, each with the bar of how often it is first."""
     rows = {row["title"]: row for row in result["rows"]}
+    often = max(rows.values(), key=lambda row: (row["title"] != result["winner"], row["first"]))["title"]
+    said = {
+        result["winner"]: _("first in {n} of 100 plausible weightings"),
+        result["runner_up"]: _("runner-up, first in {n} of 100"),
+    }
+    if often not in said and rows[often]["first"] > rows[result["runner_up"]]["first"]:
+        said[often] = _("first in {n} of 100: what most often leads instead")
     return [
-        {"title": title, "in_100": in_100(rows[title]["first"]), "bar": round(100 * rows[title]["first"], 1)}
-        for title in wanted
+        {
+            "title": title,
+            "says": text.format(n=in_100(rows[title]["first"])),
+            "bar": round(100 * rows[title]["first"], 1),
+        }
+        for title, text in said.items()
         if title in rows
     ]
 
 
 #: Parts of the page that a moved slider writes anew: id -> template.
 PARTS = {
+    "ranking-verdict": "usecases/_ranking_verdict.html",
     "ranking-firsts": "usecases/_ranking_firsts.html",
     "ranking-opinions": "usecases/_ranking_opinions.html",
     "ranking-central": "usecases/_ranking_central.html",

@@ -73,6 +73,8 @@ class UseCasesPage(ListPage):
         for key, label in _VIEWS.items():
             query["view"] = key
             tabs.append({"label": label, "url": f"?{query.urlencode()}", "active": key == shown})
+        for label, name in ((_("Ranking"), "ranking"), (_("Foundations"), "use-case-map")):
+            tabs.append({"label": label, "url": reverse(f"usecases:{name}"), "active": False})
         context: dict[str, Any] = {"tabs": tabs, "view": shown}
         if shown == "table" or self.partial:
             return context
