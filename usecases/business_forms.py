@@ -1,23 +1,29 @@
-"""Forms of business cases; the rules live in the services."""
+"""Forms of business cases and exchange rates; the rules live in the services."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from usecases.forms import _Date
-from usecases.models import BusinessCase, BusinessLine
+from usecases.models import BusinessCase, BusinessLine, ExchangeRate
 
 
 class BusinessCaseForm(forms.ModelForm):
+    fields: dict[str, Any]
+
     class Meta:
         model = BusinessCase
-        fields = ("currency", "discount_rate", "quarters", "start", "assumption")
+        fields = ("currency", "discount_rate", "quarters", "start", "assumption", "seed")
         widgets = {"start": _Date(), "assumption": forms.Textarea(attrs={"rows": 4})}
         help_texts = {"discount_rate": _("0.08 is 8 % a year.")}
 
 
 class LineForm(forms.ModelForm):
+    fields: dict[str, Any]
+
     class Meta:
         model = BusinessLine
         fields = (
@@ -29,8 +35,38 @@ class LineForm(forms.ModelForm):
             "first_quarter",
             "last_quarter",
             "ramp_quarters",
+            "delay_low",
+            "delay_likely",
+            "delay_high",
             "attribution",
+            "note",
         )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("delay_low", "delay_likely", "delay_high"):
+            # An older form, or a program, that says nothing of delays means none.
+            self.fields[name].required = False
+        for name in ("first_quarter", "last_quarter", "ramp_quarters", "delay_low", "delay_likely", "delay_high"):
+            self.fields[name].widget.attrs["data-unit"] = _("quarters") if "ramp" in name or "delay" in name else "Q"
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        for name in ("delay_low", "delay_likely", "delay_high"):
+            if data.get(name) is None and name not in self.errors:
+                data[name] = 0.0
+        return data
 
 
 LineFormSet = forms.formset_factory(LineForm, extra=2, can_delete=True, max_num=100, absolute_max=100)
+
+
+class ExchangeRateForm(forms.ModelForm):
+    class Meta:
+        model = ExchangeRate
+        fields = ("base", "quote", "rate", "on", "source")
+        widgets = {"on": _Date()}
+        help_texts = {
+            "base": _("One unit of this, such as EUR."),
+            "quote": _("buys this much of that, such as USD."),
+        }

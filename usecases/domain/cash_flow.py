@@ -168,6 +168,26 @@ def _value(flows: Array, v: Array) -> Array:
     return value
 
 
+def _crossings(cf: Array, v_low: float, v_high: float) -> tuple[Array, NDArray[np.bool_]]:
+    """The grid of v between the bounds, and for each row (N, 256) in which of its steps the NPV changes its sign."""
+    grid = np.geomspace(v_low, v_high, _GRID)
+    signs = np.sign(cf @ grid[None, :] ** np.arange(cf.shape[1])[:, None])
+    crossing = (signs[:, :-1] * signs[:, 1:] < 0) | ((signs[:, :-1] == 0) & (signs[:, 1:] != 0))
+    crossing[:, -1] |= signs[:, -1] == 0
+    return grid, crossing
+
+
+def zero_rates(flow: ArrayLike, *, lowest: float = LOWEST_RATE, highest: float = HIGHEST_RATE) -> Array:
+    """Every rate per period between the bounds at which the NPV of one flow (T,) crosses zero, rising: none, one, or several."""
+    cf = np.atleast_2d(_flows(flow))
+    if not sign_changes(cf)[0]:
+        return np.empty(0)
+    grid, crossing = _crossings(cf, 1.0 / (1.0 + highest), 1.0 / (1.0 + lowest))
+    cells = np.flatnonzero(crossing[0])
+    rows = np.repeat(cf, cells.size, axis=0)
+    return np.sort(1.0 / _roots(rows, grid[cells], grid[cells + 1]) - 1.0)
+
+
 def _horner(flows: Array, v: Array) -> tuple[Array, Array]:
     value, slope = flows[-1].copy(), np.zeros(flows.shape[1])
     for row in flows[-2::-1]:

@@ -134,3 +134,6 @@ class ExchangeRate(Entity):
 
     def __str__(self) -> str:
         return f"1 {self.base} = {self.rate.normalize():f} {self.quote}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("usecases:exchange-rates")

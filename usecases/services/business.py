@@ -14,7 +14,7 @@ from portal.core.clock import wall_now
 from portal.core.errors import InvalidInput
 from portal.core.records import _clean, entity_create, entity_update, versioned_update
 from usecases.domain import business_case as domain
-from usecases.domain.cash_flow import IrrStatus, npv_curve, per_quarter
+from usecases.domain.cash_flow import IrrStatus, npv_curve, per_quarter, per_year, zero_rates
 from usecases.domain.errors import InvalidInput as DomainInvalid
 from usecases.models import BusinessCase, BusinessLine
 from usecases.money import Rate, Rates
@@ -83,8 +83,19 @@ def _numbers(values: Any) -> list[float]:
     return [round(float(v), 2) for v in values]
 
 
-#: Yearly rates at which the page draws the NPV: what there is to see where no single internal rate exists.
-CURVE_RATES = np.round(np.concatenate([np.arange(-0.5, 0.5, 0.025), np.arange(0.5, 3.01, 0.1)]), 4)
+def _curve(flow: Any) -> dict[str, Any]:
+    """NPV over the yearly rate around everything there is to see: today's rates, and each rate at which it is zero."""
+    bounds = [per_quarter(domain.LOWEST_ANNUAL_RATE), per_quarter(domain.HIGHEST_ANNUAL_RATE)]
+    zeros = [float(r) for r in per_year(zero_rates(flow, lowest=bounds[0], highest=bounds[1]))]
+    low, high = min([-0.1, *zeros]), max([0.3, *zeros])
+    margin = 0.15 * (high - low)
+    rates = np.linspace(max(low - margin, -0.95), high + margin, 81)
+    drawn = npv_curve(flow, [per_quarter(float(r)) for r in rates])
+    return {
+        "rates": [round(float(r), 5) for r in rates],
+        "npv": _numbers(drawn),
+        "zeros": [round(zero, 5) for zero in zeros],
+    }
 
 
 def compute(case: BusinessCase, lines: list[BusinessLine], *, rate: float = 1.0, currency: str = "") -> dict[str, Any]:
@@ -100,7 +111,6 @@ def compute(case: BusinessCase, lines: list[BusinessLine], *, rate: float = 1.0,
     likely = domain.appraise(made)
     drawn = domain.simulate(made, seed=case.seed)
     band = np.percentile(domain.drawn_flows(made, seed=case.seed).cumsum(axis=1), [10, 90], axis=0)
-    curve = npv_curve(likely.flow, [per_quarter(float(r)) for r in CURVE_RATES])
     return {
         "npv": _number(likely.npv),
         "p10": _number(drawn.p10),
@@ -110,7 +120,7 @@ def compute(case: BusinessCase, lines: list[BusinessLine], *, rate: float = 1.0,
         "chance_of_gain": _number(drawn.chance_of_gain),
         "irr": _number(likely.irr),
         "irr_status": IrrStatus(likely.irr_status).name.lower(),
-        "curve": {"rates": [float(r) for r in CURVE_RATES], "npv": _numbers(curve)},
+        "curve": _curve(likely.flow),
         "payback": _number(likely.payback),
         "discounted_payback": _number(likely.discounted_payback),
         "payback_range": [_number(p) for p in drawn.payback],

@@ -1,4 +1,4 @@
-"""The business case: what it is worth, when the money is back, how sure that is; and its lines."""
+"""The business case: what it is worth, when the money is back, how sure that is; its lines; two people on one case; on paper."""
 
 from __future__ import annotations
 
@@ -8,113 +8,146 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.core import audit
 from portal.core.access import get_permitted, may
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, StaleWrite
 from portal.core.pages import Page
-from portal.core.plots import figure, line
-from usecases import services
+from usecases import business_conflict as conflict
+from usecases import business_figures as figures
+from usecases import paper, services
 from usecases.business_forms import BusinessCaseForm, LineFormSet
-from usecases.models import BusinessCase, BusinessLine, UseCase
+from usecases.models import BusinessCase, UseCase
+from usecases.money import Rates
+from usecases.proof import proofs
 from usecases.services.business import LINE_FIELDS
 
 CASES = UseCase.objects.select_related("business_case")
 
 
-def crumbs(use_case: UseCase, last: str) -> list[tuple[str, str]]:
+def crumbs(use_case: UseCase, *last: str) -> list[tuple[str, str]]:
     return [
         (_("Use cases"), reverse("usecases:use-cases")),
         (str(use_case), use_case.get_absolute_url()),
-        (last, ""),
+        (_("Business case"), reverse("usecases:business-case", args=[use_case.pk]) if last else ""),
+        *((word, "") for word in last),
     ]
 
 
-def cash_figure(result: dict[str, Any], currency: str) -> dict[str, Any]:
-    """Cumulative cash flow per quarter: likely case, with the band of bad to good case."""
-    quarters = list(range(len(result["cumulative"])))
-    return figure(
-        [
-            line(quarters, result["band_high"], _("good case (P90)"), role="band", showlegend=False),
-            line(
-                quarters,
-                result["band_low"],
-                _("bad to good case (P10 to P90)"),
-                role="band",
-                fill="tonexty",
-            ),
-            line(quarters, result["cumulative"], _("likely case")),
-        ],
-        x_title=_("quarter after the decision"),
-        y_title=currency,
-        height=340,
-        shapes=[{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"width": 1}}],
-    )
+class _Shown:
+    """The result in the currency asked for; in the case's own, with the reason, where no rate is known."""
 
+    def __init__(self, case: BusinessCase | None, asked: str) -> None:
+        self.case, self.currency, self.refused, self.rate = case, "", "", None
+        self.result: dict[str, Any] = case.result if case is not None else {}
+        self.choices: list[str] = []
+        if case is None:
+            return
+        self.currency = case.currency
+        rates = Rates(wall_now().date())
+        self.choices = rates.currencies(case.currency)
+        if asked and asked != case.currency and self.result:
+            try:
+                rate, self.result = services.business_case_in(case=case, currency=asked)
+            except DomainError as error:
+                self.refused = error.message
+            else:
+                self.rate, self.currency = rate, asked
 
-def tornado_figure(result: dict[str, Any], currency: str) -> dict[str, Any]:
-    """NPV with one line's amount at its low and at its high, the widest on top."""
-    rows = list(reversed(result["tornado"]))
-    base = result["npv"]
-    return figure(
-        [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "name": name,
-                "y": [r["line"] for r in rows],
-                "x": [round(r[side] - base, 2) for r in rows],
-                "base": base,
-            }
-            for side, name in (("low", _("at its low amount")), ("high", _("at its high amount")))
-        ],
-        x_title=f"NPV ({currency})",
-        height=120 + 36 * len(rows),
-        barmode="overlay",
-        hovermode="closest",
-        margin={"l": 150, "r": 16, "t": 12, "b": 44},
-    )
-
-
-def finding(result: dict[str, Any], currency: str) -> str:
-    """The title of the chart says what it shows."""
-    if result.get("payback") is None:
-        return _("The money is not back within {n} quarters in the likely case").format(n=len(result["flow"]) - 1)
-    return _("The money is back after {n} quarters in the likely case").format(n=f"{result['payback']:.1f}")
+    def context(self) -> dict[str, Any]:
+        return {
+            "result": self.result,
+            "currency": self.currency,
+            "currencies": self.choices,
+            "rate": self.rate,
+            "rate_refused": self.refused,
+            "rate_reason": figures.rate_reason(self.result),
+        }
 
 
 class BusinessCasePage(Page):
+    title = gettext_lazy("Business case")
+
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
         use_case = get_permitted(CASES, request.user, pk)
         case = getattr(use_case, "business_case", None)
-        result = case.result if case is not None else {}
+        shown = _Shown(case, request.GET.get("currency", "").strip().upper()[:3])
+        result, currency = shown.result, shown.currency
         context: dict[str, Any] = {
-            "title": _("Business case"),
             "subtitle": str(use_case),
-            "breadcrumbs": crumbs(use_case, _("Business case")),
+            "breadcrumbs": crumbs(use_case),
             "use_case": use_case,
             "object": case,
-            "result": result,
             "lines": list(case.lines.all()) if case is not None else [],
+            "proofs": proofs(use_case.outcomes.all()),
             "can_change": may(use_case, request.user, "change"),
             "history": audit.history(case) if case is not None else None,
-            "printed_at": wall_now(),
+            **shown.context(),
         }
-        if result and case is not None:
+        if result:
             context |= {
-                "figure": cash_figure(result, case.currency),
-                "figure_title": finding(result, case.currency),
-                "tornado": tornado_figure(result, case.currency),
-                "tornado_title": _("Find out more about {line} first").format(line=result["tornado"][0]["line"])
-                if result["tornado"]
-                else "",
+                "figure": figures.cash_figure(result, currency),
+                "figure_title": figures.cash_title(result),
+                "spread": figures.spread_figure(result, currency),
+                "spread_title": figures.spread_title(result),
+                "tornado": figures.tornado_figure(result, currency),
+                "tornado_title": figures.tornado_title(result),
             }
+            if result.get("irr") is None:
+                context |= {
+                    "curve": figures.curve_figure(result, currency),
+                    "curve_title": figures.curve_title(result),
+                }
         return self.render("usecases/business_case.html", context)
 
 
+class BusinessCasePrint(Page):
+    """A4, without scripts: figures, charts as drawings, lines, assumptions, provability, and how to get the same numbers again."""
+
+    title = gettext_lazy("Business case")
+
+    def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        use_case = get_permitted(CASES, request.user, pk)
+        case = getattr(use_case, "business_case", None)
+        if case is None:
+            raise Http404
+        shown = _Shown(case, request.GET.get("currency", "").strip().upper()[:3])
+        result = shown.result
+        context: dict[str, Any] = {
+            "subtitle": str(use_case),
+            "use_case": use_case,
+            "object": case,
+            "lines": list(case.lines.all()),
+            "proofs": proofs(use_case.outcomes.all()),
+            "printed_at": wall_now(),
+            **shown.context(),
+        }
+        if result:
+            marks = {"p10": _("bad"), "p50": _("expected"), "p90": _("good")}
+            context |= {
+                "cash": paper.cash(result),
+                "cash_title": figures.cash_title(result),
+                "spread": paper.spread(result, marks),
+                "spread_title": figures.spread_title(result),
+                "curve": paper.curve(result) if result.get("irr") is None else None,
+                "curve_title": figures.curve_title(result),
+                "quarters": [
+                    dict(zip(("quarter", "capex", "opex", "benefit", "flow", "cumulative"), row, strict=True))
+                    for row in zip(
+                        range(len(result["flow"])),
+                        *(result[name] for name in ("capex", "opex", "benefit", "flow", "cumulative")),
+                        strict=True,
+                    )
+                ],
+            }
+        return self.render("usecases/business_case_print.html", context)
+
+
 class BusinessCaseEdit(Page):
-    """Case and lines in one form; a stale one comes back with both versions and everything typed (412)."""
+    """Case and lines in one form. A stale one comes back with both versions, field by field and line by line, everything typed and a
+    choice for each difference (412)."""
 
     def load(self, pk: Any) -> tuple[UseCase, BusinessCase | None]:
         use_case = get_permitted(CASES, self.request.user, pk, "change")
@@ -129,60 +162,51 @@ class BusinessCaseEdit(Page):
 
     def post(self, request: HttpRequest, pk: Any) -> HttpResponse:
         use_case, case = self.load(pk)
-        form = BusinessCaseForm(request.POST, instance=case or BusinessCase(use_case=use_case))
+        form = BusinessCaseForm(request.POST, instance=BusinessCase(use_case=use_case))
+        form.instance.pk = case.pk if case is not None else form.instance.pk
         formset = LineFormSet(request.POST, prefix="lines")
         if not (form.is_valid() and formset.is_valid()):
             return self.show(use_case, case, form, formset, 422)
         kept = [f for f in formset.forms if f.cleaned_data.get("name") and not f.cleaned_data.get("DELETE")]
-        lines = [{name: f.cleaned_data[name] for name in LINE_FIELDS} for f in kept]
+        typed = [{name: f.cleaned_data[name] for name in LINE_FIELDS} for f in kept]
+        fields, lines = dict(form.cleaned_data), typed
+        if case is not None and "resolve" in request.POST:
+            fields = conflict.merged_fields(request.POST, fields, case)
+            lines = conflict.merged_lines(request.POST, typed, services.lines_as_data(case))
         raw = request.POST.get("version", "")
-        version = int(raw) if raw.isdigit() else None
+        version = int(raw) if raw.isdigit() and len(raw) < 10 else None
         try:
             if case is None:
-                services.business_case_create(actor=request.user, use_case=use_case, lines=lines, **form.cleaned_data)
+                services.business_case_create(actor=request.user, use_case=use_case, lines=lines, **fields)
             else:
                 if version is None:
                     raise StaleWrite
                 fresh = BusinessCase.objects.get(pk=case.pk)
                 services.business_case_update(
-                    actor=request.user,
-                    case=fresh,
-                    data=dict(form.cleaned_data),
-                    lines=lines,
-                    expected_version=version,
+                    actor=request.user, case=fresh, data=fields, lines=lines, expected_version=version
                 )
         except StaleWrite:
-            saved = BusinessCase.objects.get(pk=case.pk) if case else None
-            return self.show(use_case, case, form, formset, 412, conflict=self.conflict(saved, form, lines))
+            return self.show(use_case, case, form, formset, 412, compared=(dict(form.cleaned_data), typed))
         except DomainError as error:
+            if lines is not typed:
+                # What was chosen is what is shown: the complaint may be about a line that nobody typed here.
+                form, formset = BusinessCaseForm(initial=fields), LineFormSet(initial=lines, prefix="lines")
+                messages.error(request, str(error))
+                return self.show(use_case, case, form, formset, int(error.status))
             self.mark(form, formset, kept, error)
             return self.show(use_case, case, form, formset, int(error.status))
         messages.success(request, _("Saved and computed."))
         return HttpResponseRedirect(reverse("usecases:business-case", args=[use_case.pk]))
 
-    def conflict(self, saved: BusinessCase | None, form: Any, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Both versions, field by field and line by line."""
-        if saved is None:
-            raise Http404
-        rows = [
-            {"label": str(field.label), "yours": form.cleaned_data.get(name), "theirs": getattr(saved, name)}
-            for name, field in form.fields.items()
-            if getattr(saved, name) != form.cleaned_data.get(name)
-        ]
-        theirs = [self.words(BusinessLine(**row)) for row in services.lines_as_data(saved)]
-        yours = [self.words(BusinessLine(**row)) for row in lines]
-        for at in range(max(len(theirs), len(yours))):
-            left = theirs[at] if at < len(theirs) else "–"
-            right = yours[at] if at < len(yours) else "–"
-            if left != right:
-                rows.append({"label": _("Line {n}").format(n=at + 1), "theirs": left, "yours": right})
-        return rows
-
-    def words(self, row: BusinessLine) -> str:
-        return (
-            f"{row.get_kind_display()} {row.name}: {row.low:.0f} / {row.likely:.0f} / {row.high:.0f}, "
-            f"Q{row.first_quarter} to Q{row.last_quarter}, ramp {row.ramp_quarters:g}, share {row.attribution:g}"
-        )
+    def conflict(
+        self, saved: BusinessCase, form: Any, fields: dict[str, Any], lines: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Both versions, field by field and line by line, with who changed what and the choice of each."""
+        base = conflict.Version.loaded(self.request.POST.get("base", ""))
+        labels = {name: str(field.label) for name, field in form.fields.items()}
+        rows = conflict.differences(base, conflict.Version.of(fields, lines), conflict.Version.of_case(saved), labels)
+        last = audit.history(saved, limit=1)
+        return {"rows": rows, "by": last[0].actor_label if last else "", "at": saved.updated_at}
 
     def mark(self, form: Any, formset: Any, kept: list[Any], error: DomainError) -> None:
         """Each complaint beside the field or line it is about."""
@@ -196,22 +220,32 @@ class BusinessCaseEdit(Page):
                 form.add_error(name if name in form.fields else None, row["message"])
 
     def show(
-        self, use_case: UseCase, case: Any, form: Any, formset: Any, status: int = 200, conflict: Any = None
+        self,
+        use_case: UseCase,
+        case: BusinessCase | None,
+        form: Any,
+        formset: Any,
+        status: int = 200,
+        compared: tuple[dict[str, Any], list[dict[str, Any]]] | None = None,
     ) -> HttpResponse:
-        fresh = BusinessCase.objects.filter(use_case=use_case).values_list("version", flat=True).first()
-        asked = self.request.POST.get("version")
+        saved = BusinessCase.objects.filter(use_case=use_case).prefetch_related("lines").first()
+        asked, base = self.request.POST.get("version"), self.request.POST.get("base")
+        met = self.conflict(saved, form, *compared) if saved is not None and compared is not None else None
+        fresh = saved.version if saved is not None else None
         return self.render(
             "usecases/business_case_form.html",
             {
                 "title": _("Change the business case") if case else _("New business case"),
-                "breadcrumbs": crumbs(use_case, _("Business case")),
+                "breadcrumbs": crumbs(use_case, _("Change")),
                 "form": form,
                 "formset": formset,
                 # After a conflict the form carries the version it was compared with, so that saving again is a choice.
-                "version": fresh if conflict is not None else (asked or fresh),
-                "conflict": conflict,
+                "version": fresh if met is not None else (asked or fresh),
+                "base": base if base and met is None else (conflict.Version.of_case(saved).dumped() if saved else ""),
+                "conflict": met,
+                "resolving": met is not None or "resolve" in self.request.POST,
                 "cancel_url": reverse("usecases:business-case", args=[use_case.pk]),
-                "submit_label": _("Save and compute"),
+                "submit_label": _("Save what was chosen") if met is not None else _("Save and compute"),
             },
             status,
         )
