@@ -18,7 +18,7 @@ class CoeConfig(AppConfig):
         from portal.core import navigation, search, signing
 
         signing.register(may_sign)
-        signing.register_deputies(stand_ins)
+        signing.register_deputies(stand_ins, "coe:deputies")
         providers.register_all()
         panels.register_all()
         navigation.register(

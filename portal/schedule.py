@@ -7,6 +7,7 @@ SCHEDULE: dict[str, dict[str, object]] = {
     "governance-slos": {"task": "governance.record_slos", "schedule": 60.0, "options": {"expires": 60}},
     "governance-kpis": {"task": "governance.refresh_kpis", "schedule": 300.0, "options": {"expires": 300}},
     "usecases-measure-gates": {"task": "usecases.measure_gates", "schedule": 20.0, "options": {"expires": 20}},
+    "usecases-remind": {"task": "usecases.remind_gates", "schedule": 3600.0, "options": {"expires": 3600}},
     "edge-rollouts": {"task": "edge_bridge.rollouts_advance", "schedule": 2.0, "options": {"expires": 10}},
     "edge-desired": {"task": "edge_bridge.refresh_desired", "schedule": 15.0, "options": {"expires": 15}},
     "edge-connections": {"task": "edge_bridge.check_connections", "schedule": 30.0, "options": {"expires": 30}},

@@ -308,6 +308,13 @@ ROBUSTNESS_MARGIN = env_float("PHASEGATE_ROBUSTNESS_MARGIN", 0.05)
 ROBUSTNESS_KAPPA = env_float("PHASEGATE_ROBUSTNESS_KAPPA", 30.0)
 SMAA_DRAWS = env_int("PHASEGATE_SMAA_DRAWS", 10_000)
 GATE_GRACE_DAYS = env_int("PHASEGATE_GATE_GRACE_DAYS", 14)
+# Reviews of gates: signatures are wanted within so many days; signers are reminded after the first, then every so many days, and a day
+# before the date and on it. Owners of waivers and conditions are told so many days before these end.
+GATE_SIGNATURES_DAYS = 7
+GATE_REMIND_AFTER_DAYS = 2
+GATE_REMIND_EVERY_DAYS = 3
+GATE_REMIND_BEFORE_DUE_DAYS = 1
+GATE_EXPIRY_REMIND_DAYS = (14, 3)
 
 LOGGING_CONFIG = None  # structlog is configured in portal.logs, called from the app registry
 LOG_JSON = env_bool("PHASEGATE_LOG_JSON", not DEMO)

@@ -75,6 +75,7 @@ class CriterionSpec:
     ``owner``: label of the role that answers for it. ``safety``: only an AI Safety Officer may waive it.
     ``required``: False for places that later work fills (they show "not measured" and block nothing).
     ``grace``: how long a criterion that was met may slip before it counts as open; a safety criterion has none.
+    ``essential``: a conditional go cannot leave it open, because later decisions are measured against it.
     """
 
     key: str
@@ -91,6 +92,7 @@ class CriterionSpec:
     required: bool = True
     order: int = 100
     grace: timedelta = timedelta(hours=24)
+    essential: bool = False
 
 
 _specs: dict[str, CriterionSpec] = {}

@@ -8,13 +8,11 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.core.models import User
-from usecases import evidence as registry
-from usecases.choices import Decision, SetState
+from usecases.choices import SetState
 from usecases.models import (
     Adoption,
     CriteriaSet,
     Criterion,
-    Gate,
     UseCase,
 )
 
@@ -141,46 +139,3 @@ class AdoptionEditForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         for name in ("location", "devices"):
             self.fields[name].queryset = self.fields[name].queryset.filter(site=self.instance.site)
-
-
-class WaiverForm(forms.Form):
-    fields: dict[str, Any]
-    key = forms.ChoiceField(label=_("Criterion"))
-    reason = forms.CharField(max_length=500, label=_("Reason"), widget=forms.Textarea(attrs={"rows": 3}))
-    expires_at = forms.DateTimeField(label=_("Expires"), widget=_Moment(), help_text=_("UTC; a year at most."))
-
-    def __init__(self, *args: Any, gate: Gate, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["key"].choices = [(s.key, s.label) for s in registry.specs_for(gate.number)]
-
-
-class SignForm(forms.Form):
-    approves = forms.TypedChoiceField(
-        choices=[("yes", _("I approve")), ("no", _("I do not approve"))],
-        coerce=lambda v: v == "yes",
-        widget=forms.RadioSelect,
-        initial="yes",
-        label=_("On this evidence"),
-    )
-    statement = forms.CharField(
-        required=False, max_length=500, label=_("Statement"), widget=forms.Textarea(attrs={"rows": 2})
-    )
-
-
-class DecideForm(forms.Form):
-    decision = forms.ChoiceField(choices=Decision.choices, widget=forms.RadioSelect, label=_("Decision"))
-    note = forms.CharField(
-        required=False,
-        max_length=5000,
-        label=_("Reason"),
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_("Needed for hold, recycle and kill."),
-    )
-    conditions = forms.CharField(
-        required=False,
-        max_length=5000,
-        label=_("Conditions"),
-        widget=forms.Textarea(attrs={"rows": 2}),
-        help_text=_("For a conditional go: what must be met, and by whom."),
-    )
-    conditions_due = forms.DateTimeField(required=False, label=_("Conditions due"), widget=_Moment())

@@ -63,9 +63,15 @@ CONDITION_SPAN: Final = timedelta(days=30)
 #: A waiver never outlives this.
 LONGEST_WAIVER: Final = timedelta(days=365)
 
-WHAT_REOPENING_DOES: Final = _(
-    "A reopened gate stops new rollouts and later gates. Running services keep serving and are shown as “watch”."
-)
+#: What a reopened gate stops and what it does not, by number; said on its page and to everybody who is told.
+_GOES_ON: Final = _("What runs keeps serving and is shown as “watch”.")
+WHAT_REOPENING_DOES: Final[dict[int, tuple[Any, Any]]] = {
+    1: (_("Stops: later gates of this use case, at every site."), _GOES_ON),
+    2: (_("Stops: new rollouts by hand and later gates here. A repair by retraining still goes out."), _GOES_ON),
+    3: (_("Stops: later gates here. Repairs are still rolled out."), _GOES_ON),
+    4: (_("Stops: later gates. Rollouts and repairs go on."), _GOES_ON),
+    5: (_("Stops: publishing its service anew."), _GOES_ON),
+}
 
 
 @dataclass(frozen=True)

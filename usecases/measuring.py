@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from portal.core.api.renderers import dumps
 from portal.core.clock import wall_now
 from usecases import evidence as registry
-from usecases.choices import Comparator, CriterionState, Decision, ReviewState
+from usecases.choices import Comparator, ConditionKind, CriterionState, Decision, ReviewState
 from usecases.domain import gates as domain
 from usecases.evidence import CriterionSpec, Subject
 from usecases.models import Evidence, Gate, GateReview, Waiver
@@ -48,6 +48,7 @@ def as_criterion(spec: CriterionSpec) -> domain.Criterion:
         safety=spec.safety,
         required=spec.required,
         grace=spec.grace,
+        essential=spec.essential,
     )
 
 
@@ -178,13 +179,33 @@ def last_passed_review(gate: Gate) -> GateReview | None:
 
 
 def conditions_of(review: GateReview) -> dict[str, datetime]:
-    """What a conditional go left open, each with its deadline."""
-    if review.decision != Decision.CONDITIONAL_GO or review.conditions_due is None:
+    """What a conditional go asks for and is not met yet, each with its deadline: by criterion, or by the row of what people confirm."""
+    if review.decision != Decision.CONDITIONAL_GO:
         return {}
+    terms = list(review.terms.filter(kind=ConditionKind.CONDITION))
+    if terms:
+        return {
+            term.key or f"condition:{term.pk}": term.due_at
+            for term in terms
+            if term.met_at is None and term.due_at is not None
+        }
+    if review.conditions_due is None:
+        return {}
+    # Reviews decided before conditions had rows of their own.
     frozen = domain.frozen_criteria(review.snapshot)
     return {
         key: review.conditions_due for key, row in frozen.items() if row.required and row.state in domain.OPEN_STATES
     }
+
+
+def frozen_since(review: GateReview) -> dict[str, domain.Frozen]:
+    """The criteria as the decision saw them, with the conditions that were met since: from then on those may regress like the others."""
+    frozen = domain.frozen_criteria(review.snapshot)
+    if review.decision == Decision.CONDITIONAL_GO:
+        for key in review.terms.filter(met_at__isnull=False).exclude(key="").values_list("key", flat=True):
+            if key in frozen:
+                frozen[key] = replace(frozen[key], state=domain.CriterionState.MET)
+    return frozen
 
 
 def frozen_results(document: dict[str, Any]) -> list[domain.Result]:
@@ -199,6 +220,7 @@ def frozen_results(document: dict[str, Any]) -> list[domain.Result]:
             unit=row["unit"],
             safety=row["safety"],
             required=row["required"],
+            essential=row.get("essential", False),
         )
         rows.append(
             domain.Result(

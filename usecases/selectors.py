@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import Case, CharField, Exists, OuterRef, Prefetch, QuerySet, Value, When
@@ -99,6 +99,24 @@ def threshold_text(spec: registry.CriterionSpec) -> str:
     return f"{Comparator(spec.comparator).label} {_shown(spec.threshold)} {spec.unit}".strip()
 
 
+def age_limit_text(spec: registry.CriterionSpec) -> str:
+    """How old its number may be; empty where any age counts."""
+    return _age_limit(spec.max_age.total_seconds() if spec.max_age is not None else None)
+
+
+def _age_limit(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 48 * 3600:
+        return _("at most %(n)g h old") % {"n": seconds / 3600}
+    return _("at most %(n)d days old") % {"n": seconds // 86400}
+
+
+def _moment_of(said: str | None) -> str:
+    """A moment as the snapshot holds it, as every page writes it."""
+    return f"{moment_text(datetime.fromisoformat(said).astimezone(UTC))} UTC" if said else ""
+
+
 def _shown(value: Any) -> Any:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
@@ -156,6 +174,8 @@ def _row(
         "value": _shown(value) if value is not None else None,
         "unit": "" if isinstance(value, bool) else spec.unit,
         "threshold_text": threshold_text(spec),
+        "age_limit": age_limit_text(spec),
+        "comment_url": reverse("usecases:comment-create", args=[gate.pk]) + f"?key={spec.key}",
         "value_pos": value_pos,
         "threshold_pos": threshold_pos,
         "bar_text": f"{_shown(value)} {spec.unit}, {threshold_text(spec)}",
@@ -213,7 +233,7 @@ def signer_slots(review: GateReview) -> list[dict[str, Any]]:
     from usecases.services.reviews import signatures_of
 
     filled = slots_filled(review.gate.number, signatures_of(review))
-    names = {s.user_id: s for s in review.signatures.all()}
+    names = {s.person_id: s for s in review.signatures.all()}
     return [{"label": slot.label, "signature": names.get(filled[slot.key])} for slot in SIGNERS[review.gate.number]]
 
 
@@ -239,7 +259,8 @@ def frozen_rows(review: GateReview) -> list[dict[str, Any]]:
                 else f"{row['comparator'].replace('_', ' ')} {_shown(row['threshold'])} {row['unit']}".strip(),
                 "text": told.get("said") or row["reason"],
                 "owner": told.get("owner", ""),
-                "measured_at": row["measured_at"],
+                "measured": _moment_of(row["measured_at"]),
+                "age_limit": _age_limit(row["max_age_seconds"]),
                 "link": row["link"],
                 "required": row["required"],
                 "waiver": _frozen_waiver(row["waiver"]),
@@ -259,5 +280,6 @@ def reviews_waiting_for(user: Any) -> QuerySet[GateReview]:
         GateReview.objects.permitted(user, "sign")
         .filter(state="open")
         .exclude(signatures__user=user)
+        .exclude(signatures__on_behalf_of=user)
         .select_related("gate__use_case", "gate__adoption__site", "gate__adoption__use_case")
     )

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from usecases.services import gates
+from usecases.services import gates, reminders
 
 
 @shared_task(name="usecases.measure_gates", soft_time_limit=110, time_limit=120)
@@ -13,3 +13,8 @@ def measure_gates() -> dict[str, int]:
 @shared_task(name="usecases.measure_gate_now", soft_time_limit=110, time_limit=120)
 def measure_gate_now(gate_ids: list[str]) -> dict[str, int]:
     return gates.gates_measure(ids=gate_ids)
+
+
+@shared_task(name="usecases.remind_gates", soft_time_limit=110, time_limit=120)
+def remind_gates() -> dict[str, int]:
+    return reminders.gates_remind()

@@ -50,8 +50,8 @@ def _send(ids: list[str]) -> None:
         log.warning("notifications.broker_away", lines=len(ids), error=str(error))
 
 
-def people_who_may(container: Any, verb: str) -> list[Any]:
-    """Ids of the active users who hold this verb on this container, by grant or by a role that has it everywhere."""
+def reach(container: Any, verb: str) -> Q:
+    """The condition on people who hold this verb on this container, by grant or by a role that has it everywhere."""
     from django.apps import apps
 
     label = f"{container._meta.app_label}.{type(container).__name__}"
@@ -59,8 +59,10 @@ def people_who_may(container: Any, verb: str) -> list[Any]:
     rows = apps.get_model(container._meta.app_label, f"{type(container).__name__}UserObjectPermission")
     granted = rows.objects.filter(content_object=container, permission__codename=codename).values("user_id")
     everywhere = Permission.objects.filter(codename=codename, content_type__app_label=container._meta.app_label)
-    return list(
-        User.objects.filter(Q(pk__in=granted) | Q(groups__permissions__in=everywhere), is_active=True)
-        .distinct()
-        .values_list("pk", flat=True)
-    )
+    return Q(pk__in=granted) | Q(groups__permissions__in=everywhere)
+
+
+def people_who_may(container: Any, verb: str) -> list[Any]:
+    """Ids of the active users who hold this verb on this container."""
+    found = User.objects.filter(reach(container, verb), is_active=True).distinct()
+    return list(found.values_list("pk", flat=True))

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.urls import reverse
+
 
 @dataclass(frozen=True)
 class SigningVerdict:
@@ -46,12 +48,19 @@ class StandIn:
 
 DeputyRule = Callable[..., list[StandIn]]
 _deputies: DeputyRule | None = None
+_deputies_page = ""
 
 
-def register_deputies(rule: DeputyRule) -> None:
-    """``rule(people=, deputy=, site=, now=)``: who stands in for whom at that moment; ``people`` None: for anybody."""
-    global _deputies
-    _deputies = rule
+def register_deputies(rule: DeputyRule, page: str = "") -> None:
+    """``rule(people=, deputy=, site=, now=)``: who stands in for whom at that moment; ``people`` None: for anybody.
+    ``page``: name of the page on which a signer names one."""
+    global _deputies, _deputies_page
+    _deputies, _deputies_page = rule, page
+
+
+def deputies_url() -> str:
+    """Where a signer names a deputy; empty where nobody keeps them."""
+    return reverse(_deputies_page) if _deputies_page else ""
 
 
 def stand_ins(*, people: Any = None, deputy: Any = None, site: Any = None, now: Any = None) -> list[StandIn]:

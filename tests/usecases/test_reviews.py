@@ -8,7 +8,7 @@ from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.models import AuditEntry
 from usecases import services
 from usecases.models import Gate, GateReview, Signature
-from usecases.services import reviews
+from usecases.services import decisions
 
 pytestmark = pytest.mark.django_db
 
@@ -122,7 +122,13 @@ def test_evidence_that_went_bad_after_freezing_stops_a_go(review, facts, cast):
 def test_people_may_always_stop(review, cast, decision, state):
     with pytest.raises(InvalidInput):
         services.review_decide(actor=cast.plant_manager, review=review, decision=decision)
-    services.review_decide(actor=cast.plant_manager, review=review, decision=decision, note="Because.")
+    services.review_decide(
+        actor=cast.plant_manager,
+        review=review,
+        decision=decision,
+        note="Because.",
+        confirm=services.name_to_type(review.gate) if decision == "kill" else "",
+    )
     review.gate.refresh_from_db()
     assert review.gate.state == state
 
@@ -130,7 +136,12 @@ def test_people_may_always_stop(review, cast, decision, state):
 def test_killing_at_gate_1_kills_the_use_case(adopted, facts, cast, signing_rule):
     facts.add("c", 1, 95)
     review = services.review_open(actor=cast.plant_manager, gate=Gate.objects.get(use_case=cast.ours, number=1))
-    services.review_decide(actor=cast.plant_manager, review=review, decision="kill", note="No value.")
+    with pytest.raises(InvalidInput) as untyped:
+        services.review_decide(actor=cast.plant_manager, review=review, decision="kill", note="No value.")
+    assert [e["field"] for e in untyped.value.errors] == ["confirm"]
+    services.review_decide(
+        actor=cast.plant_manager, review=review, decision="kill", note="No value.", confirm=str(cast.ours).upper()
+    )
     cast.ours.refresh_from_db()
     assert cast.ours.state == "killed"
     with pytest.raises(DomainError):
@@ -141,7 +152,7 @@ def test_two_deciders_one_wins(review, cast):
     stale = GateReview.objects.select_related("gate").get(pk=review.pk)
     services.review_decide(actor=cast.plant_manager, review=review, decision="hold", note="x")
     with pytest.raises(DomainError) as refusal:
-        services.review_decide(actor=cast.coe_lead, review=stale, decision="kill", note="y")
+        services.review_decide(actor=cast.coe_lead, review=stale, decision="recycle", note="y")
     assert refusal.value.code in {"wrong_state", "decided_meanwhile"}
     review.gate.refresh_from_db()
     assert review.gate.state == "held"
@@ -186,14 +197,14 @@ def test_not_pursuing_phase_5_finishes_the_use_case(adopted, cast):
 
 def test_a_voice_against_that_comes_while_somebody_decides_is_heard(review, cast, monkeypatch):
     sign(review, cast.plant_manager, cast.edge_architect)
-    whole = reviews._check_go
+    whole = decisions._check_go
 
     def and_then_somebody_objects(*args):
         whole(*args)
         other = GateReview.objects.get(pk=review.pk)
         services.review_sign(actor=cast.coe_lead, review=other, approves=False, statement="Not safe.")
 
-    monkeypatch.setattr(reviews, "_check_go", and_then_somebody_objects)
+    monkeypatch.setattr(decisions, "_check_go", and_then_somebody_objects)
     with pytest.raises(StaleWrite):
         services.review_decide(actor=cast.plant_manager, review=review, decision="go")
     assert GateReview.objects.get(pk=review.pk).state == "open"

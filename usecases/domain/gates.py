@@ -76,6 +76,7 @@ class Criterion:
     safety: bool = False
     required: bool = True
     grace: timedelta = timedelta(0)
+    essential: bool = False
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.threshold):
@@ -309,6 +310,7 @@ def allowed_decisions(results: Iterable[Result], *, max_conditions: int = MAX_CO
     rows = [r for r in results if r.criterion.required]
     still_open = tuple(sorted(r.key for r in rows if r.is_open))
     unsafe = tuple(sorted(r.key for r in rows if r.is_open and r.criterion.safety))
+    essential = tuple(sorted(r.key for r in rows if r.is_open and r.criterion.essential))
     proven = any(r.state in (CriterionState.MET, CriterionState.WAIVED) for r in rows)
     if still_open:
         go = DecisionOption(Decision.GO, False, "criteria_open", still_open)
@@ -316,6 +318,8 @@ def allowed_decisions(results: Iterable[Result], *, max_conditions: int = MAX_CO
         go = DecisionOption(Decision.GO, proven, "" if proven else "nothing_proven")
     if unsafe:
         conditional = DecisionOption(Decision.CONDITIONAL_GO, False, "safety_open", unsafe)
+    elif essential:
+        conditional = DecisionOption(Decision.CONDITIONAL_GO, False, "essential_open", essential)
     elif not proven:
         conditional = DecisionOption(Decision.CONDITIONAL_GO, False, "nothing_proven", still_open)
     elif len(still_open) > max_conditions:
@@ -362,6 +366,7 @@ def _frozen_row(r: Result) -> dict[str, Any]:
         "max_age_seconds": c.max_age.total_seconds() if c.max_age is not None else None,
         "required": c.required,
         "safety": c.safety,
+        "essential": c.essential,
         "state": r.state,
         "measured_state": r.measured_state,
         "value": r.value,

@@ -12,27 +12,31 @@ from kombu.exceptions import OperationalError
 
 from portal.core import audit, signing
 from portal.core.clock import moment_text, wall_now
-from portal.core.errors import DomainError, InvalidInput
-from portal.core.notifications import notify, people_who_may
+from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.records import change_state, versioned_update
 from usecases import evidence as registry
 from usecases import measuring, signals
-from usecases.choices import CriterionState, Decision, GateState
+from usecases.choices import ConditionKind, CriterionState, Decision, GateState, Phase, UseCaseState
 from usecases.domain import gates as domain
-from usecases.gate_rules import LONGEST_WAIVER, MEASURED
+from usecases.gate_rules import LONGEST_WAIVER, MEASURED, WHAT_REOPENING_DOES
 from usecases.measuring import Measured
-from usecases.models import Adoption, Evidence, Gate, UseCase, Waiver
+from usecases.models import Adoption, Evidence, Gate, GateCondition, GateReview, UseCase, Waiver
+from usecases.services.audience import tell
 
 log = structlog.get_logger(__name__)
 #: Gates measured per run of the periodic task, the longest unmeasured first.
 GATES_A_RUN = 300
+#: A reopening names what was measured while it fits into one line.
+_REASON = 260
 
 
 def gate_measure(*, gate: Gate, actor: Any = None, now: datetime | None = None) -> list[Measured]:
     """Measure all criteria of one gate, keep what changed, and move the gate where its evidence moves it."""
     now = now or wall_now()
     rows = measuring.measure(gate, now)
-    _store(gate, rows, now)
+    decided_since = gate.decided_at is not None and (gate.measured_at is None or gate.measured_at <= gate.decided_at)
+    if _store(gate, rows, now) or decided_since:
+        _redone(gate, rows, now)
     _follow(gate, rows, now)
     if actor is not None:
         audit.record(
@@ -44,7 +48,8 @@ def gate_measure(*, gate: Gate, actor: Any = None, now: datetime | None = None) 
     return rows
 
 
-def _store(gate: Gate, rows: list[Measured], now: datetime) -> None:
+def _store(gate: Gate, rows: list[Measured], now: datetime) -> bool:
+    """Keep what was measured; whether a state changed."""
     known = measuring.current_rows(gate)
     refresh: list[Evidence] = []
     new: list[tuple[Evidence | None, Evidence]] = []
@@ -70,6 +75,7 @@ def _store(gate: Gate, rows: list[Measured], now: datetime) -> None:
         for old, fresh in new:
             _replace(gate, old, fresh)
     gate.measured_at = now
+    return bool(new)
 
 
 def _replace(gate: Gate, old: Evidence | None, fresh: Evidence) -> None:
@@ -94,7 +100,7 @@ def _replace(gate: Gate, old: Evidence | None, fresh: Evidence) -> None:
         )
         if fresh.state == CriterionState.SLIPPED:
             spec = registry.spec(fresh.key)
-            _tell(
+            tell(
                 gate,
                 f"{spec.label if spec else fresh.key} has slipped at {gate}; grace ends "
                 f"{moment_text(fresh.deadline)} UTC."
@@ -112,37 +118,74 @@ def _follow(gate: Gate, rows: list[Measured], now: datetime) -> None:
     if review is None:
         return
     results = [row.result for row in rows]
-    frozen = domain.frozen_criteria(review.snapshot)
+    if review.decision == Decision.CONDITIONAL_GO:
+        _close_met(review.terms.all(), results, now)
+    frozen = measuring.frozen_since(review)
     conditions = measuring.conditions_of(review)
     state = domain.gate_state(
         results, now=now, decision=domain.Decision(review.decision), frozen=frozen, conditions=conditions
     )
     if state is domain.GateState.REOPENED:
-        worse = [r for r in domain.regressions(frozen, results) if r.reopens]
-        still_open = {r.key for r in results if r.is_open}
-        overdue = [key for key, due in conditions.items() if now >= due and key in still_open]
-        gate_reopen(gate=gate, reason=_why_reopened([r.key for r in worse], overdue), now=now)
-    elif state is domain.GateState.PASSED and gate.state == GateState.CONDITIONAL and conditions:
+        worse = [r.key for r in domain.regressions(frozen, results) if r.reopens]
+        closed = {r.key for r in results if not r.is_open}
+        overdue = [key for key, due in conditions.items() if now >= due and key not in closed]
+        first = (worse or overdue)[0]
+        gate_reopen(
+            gate=gate,
+            reason=_why_reopened(rows, worse, _in_words(review, overdue)),
+            now=now,
+            anchor=f"#evidence-{first}" if ":" not in first else "",
+        )
+    elif state is domain.GateState.PASSED and gate.state == GateState.CONDITIONAL:
         with transaction.atomic():
             change_state(gate, old=GateState.CONDITIONAL, new=GateState.PASSED)
-            audit.record(actor=None, action="gate.conditions_met", obj=gate, changes={"conditions": list(conditions)})
-            _tell(gate, f"All conditions of {gate} are met.", f"conditions:{review.pk}")
+            audit.record(actor=None, action="gate.conditions_met", obj=gate, changes={"review": review.pk})
+            tell(gate, f"All conditions of {gate} are met.", f"conditions:{review.pk}")
 
 
-def _why_reopened(worse: list[str], overdue: list[str]) -> str:
-    def names(keys: list[str]) -> str:
-        return ", ".join(str(spec.label) if (spec := registry.spec(key)) else key for key in keys)
+def _redone(gate: Gate, rows: list[Measured], now: datetime) -> None:
+    """What a recycle sent back and the evidence shows as done."""
+    if gate.state in {GateState.OPEN, GateState.HELD, GateState.REOPENED}:
+        terms = GateCondition.objects.filter(review__gate=gate, kind=ConditionKind.REDO)
+        _close_met(terms, [row.result for row in rows], now)
 
+
+@transaction.atomic
+def _close_met(terms: Any, results: list[domain.Result], now: datetime) -> None:
+    """What their evidence meets now. What people must confirm waits for them."""
+    good = [r.key for r in results if not r.is_open]
+    for term in terms.filter(key__in=good, met_at=None):
+        if GateCondition.objects.filter(pk=term.pk, met_at=None).update(
+            met_at=now, updated_at=now, version=F("version") + 1
+        ):
+            audit.record(actor=None, action="condition.met", obj=term, changes={"criterion": term.key})
+
+
+def _label(key: str) -> str:
+    return str(spec.label) if (spec := registry.spec(key)) else key
+
+
+def _in_words(review: GateReview, overdue: list[str]) -> list[str]:
+    """Conditions past their date: the criterion, or the sentence of what people were to confirm."""
+    rows = {f"condition:{term.pk}": term.text for term in review.terms.filter(key="")} if overdue else {}
+    return [rows.get(key) or _label(key) for key in overdue]
+
+
+def _why_reopened(rows: list[Measured], worse: list[str], overdue: list[str]) -> str:
+    """Which criteria, and what was measured there."""
+    said = {row.spec.key: measuring.in_words(row) for row in rows}
     parts = []
     if worse:
-        parts.append(f"No longer met: {names(worse)}.")
+        words = [f"{_label(key)} ({said[key].rstrip('.')})" if said.get(key) else _label(key) for key in worse]
+        long = f"No longer met: {', '.join(words)}."
+        parts.append(long if len(long) <= _REASON else f"No longer met: {', '.join(map(_label, worse))}.")
     if overdue:
-        parts.append(f"Condition still open at its date: {names(overdue)}.")
+        parts.append(f"Condition still open at its date: {', '.join(overdue)}.")
     return " ".join(parts)[:300]
 
 
 @transaction.atomic
-def gate_reopen(*, gate: Gate, reason: str, now: datetime | None = None, actor: Any = None) -> None:
+def gate_reopen(*, gate: Gate, reason: str, now: datetime | None = None, actor: Any = None, anchor: str = "") -> None:
     """A passed gate opens again: new rollouts and later gates stop, running services keep serving."""
     change_state(
         gate,
@@ -153,16 +196,39 @@ def gate_reopen(*, gate: Gate, reason: str, now: datetime | None = None, actor: 
     )
     audit.record(actor=actor, action="gate.reopen", obj=gate, changes={"reason": reason})
     signals.gate_reopened.send(sender=Gate, gate=gate, reason=reason)
-    _tell(gate, f"{gate} is reopened. {reason}", f"reopened:{gate.pk}:{gate.version}")
+    stops = " ".join(map(str, WHAT_REOPENING_DOES[gate.number]))
+    tell(
+        gate,
+        f"{gate} is reopened. {_shorter(reason, 280 - len(str(gate)) - len(stops))} {stops}",
+        f"reopened:{gate.pk}:{gate.version}",
+        anchor=anchor,
+        mail=True,
+    )
 
 
-def _tell(gate: Gate, text: str, key: str) -> None:
-    people = people_who_may(gate.use_case, "sign")
-    if gate.adoption is not None:
-        people += people_who_may(gate.adoption.site, "sign")
-    if gate.use_case.owner_id:
-        people.append(gate.use_case.owner_id)
-    notify(user_ids=people, kind="gate", text=text, url=gate.get_absolute_url(), dedupe_key=key)
+def _shorter(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: max(20, longest) - 1].rstrip()}…"
+
+
+@transaction.atomic
+def gate_resume(*, actor: Any, gate: Gate, note: str = "", expected_version: int | None = None) -> Gate:
+    """End a hold: the gate is worked on again, and gate 1 takes its use case off hold."""
+    if expected_version is not None and gate.version != expected_version:
+        raise StaleWrite
+    change_state(gate, old=GateState.HELD, new=GateState.OPEN, expected_version=expected_version)
+    audit.record(actor=actor, action="gate.resume", obj=gate, changes={"note": note.strip()})
+    if gate.number == Phase.ALIGN and gate.use_case.state == UseCaseState.HELD:
+        versioned_update(gate.use_case, where={"state": UseCaseState.HELD}, state=UseCaseState.ACTIVE)
+        audit.record(
+            actor=actor,
+            action="usecase.active",
+            obj=gate.use_case,
+            changes={"state": [UseCaseState.HELD, UseCaseState.ACTIVE]},
+        )
+    text = f"{actor} resumed {gate}."
+    tell(gate, f"{text} {note.strip()}".strip(), f"resumed:{gate.pk}:{gate.version}")
+    gates_remeasure(use_case=gate.use_case_id)
+    return gate
 
 
 def gates_of(*, use_case: Any = None, adoption: Any = None, site: Any = None) -> Any:
@@ -269,7 +335,7 @@ def waiver_grant(*, actor: Any, gate: Gate, key: str, reason: str, expires_at: d
             "basis": verdict.basis,
         },
     )
-    _tell(gate, f"{actor} waived {spec.label if spec else key} at {gate}: {reason.strip()}", f"waiver:{waiver.pk}")
+    tell(gate, f"{actor} waived {spec.label if spec else key} at {gate}: {reason.strip()}", f"waiver:{waiver.pk}")
     gates_remeasure(adoption=gate.adoption_id) if gate.adoption_id else gates_remeasure(use_case=gate.use_case_id)
     return waiver
 
@@ -294,6 +360,7 @@ __all__ = [
     "decisions_allowed",
     "gate_measure",
     "gate_reopen",
+    "gate_resume",
     "gates_create",
     "gates_measure",
     "gates_of",

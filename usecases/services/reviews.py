@@ -1,42 +1,38 @@
-"""Gate reviews: freeze the evidence, collect signatures on its hash, decide, and move the phase."""
+"""Gate reviews: freeze the evidence, collect signatures on its hash, and verify it later. ``decisions`` takes the decision."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+import hmac
+import json
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from portal.core import audit, signing
-from portal.core.clock import wall_now
+from portal.core.access import may
+from portal.core.clock import day_text, wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
-from portal.core.notifications import notify, people_who_may
+from portal.core.notifications import notify
 from portal.core.records import change_state, versioned_update
-from usecases import evidence as registry
-from usecases import measuring, signals
-from usecases.choices import Decision, GateState, Phase, ReviewState, UseCaseState
+from usecases import measuring
+from usecases.choices import Phase, ReviewState, UseCaseState
 from usecases.domain import gates as domain
 from usecases.domain import snapshot as frozen
-from usecases.gate_rules import CONDITION_SPAN, PASSED, REVIEWABLE, SIGNERS, Signed, slots_filled
-from usecases.models import Adoption, Gate, GateReview, Signature, UseCase
-from usecases.services.gates import decisions_allowed, gate_measure, gates_remeasure
+from usecases.gate_rules import PASSED, REVIEWABLE, SIGNERS, Signed, slots_filled
+from usecases.models import Gate, GateReview, Signature
+from usecases.services.audience import deputies_of, site_of, wanted_signers
+from usecases.services.gates import gate_measure
 from usecases.services.outcomes import baseline_freeze
 
-_STATE_AFTER = {
-    Decision.GO: GateState.PASSED,
-    Decision.CONDITIONAL_GO: GateState.CONDITIONAL,
-    Decision.HOLD: GateState.HELD,
-    Decision.RECYCLE: GateState.OPEN,
-    Decision.KILL: GateState.KILLED,
-}
+#: Signatures may be wanted within this long.
+LONGEST_WAIT = timedelta(days=180)
 
 
 def signing_kind(gate: Gate) -> str:
     return f"gate_{gate.number}"
-
-
-def _site(gate: Gate) -> Any:
-    return gate.adoption.site if gate.adoption is not None else None
 
 
 def gate_before(gate: Gate) -> Gate | None:
@@ -49,9 +45,19 @@ def gate_before(gate: Gate) -> Gate | None:
     return rows.filter(state__in=PASSED).first() or rows.first()
 
 
+def _wanted_by(moment: datetime | None, now: datetime) -> datetime:
+    if moment is None:
+        return now + timedelta(days=settings.GATE_SIGNATURES_DAYS)
+    if not now < moment <= now + LONGEST_WAIT:
+        raise InvalidInput({"signatures_due": f"The date must lie in the future, within {LONGEST_WAIT.days} days."})
+    return moment
+
+
 @transaction.atomic
-def review_open(*, actor: Any, gate: Gate) -> GateReview:
+def review_open(*, actor: Any, gate: Gate, signatures_due: datetime | None = None) -> GateReview:
     """Measure once more and freeze what the decision will be taken on. Signatures go under its hash."""
+    if gate.use_case.state == UseCaseState.KILLED:
+        raise DomainError("wrong_state", "This use case was killed: there is nothing left to decide.")
     if gate.state not in REVIEWABLE:
         raise DomainError(
             "wrong_state",
@@ -59,6 +65,7 @@ def review_open(*, actor: Any, gate: Gate) -> GateReview:
             {"state": gate.state},
         )
     now = wall_now()
+    wanted_by = _wanted_by(signatures_due, now)
     if gate.number == Phase.ALIGN:
         baseline_freeze(use_case=gate.use_case, now=now, actor=actor)
     rows = gate_measure(gate=gate, now=now)
@@ -69,23 +76,39 @@ def review_open(*, actor: Any, gate: Gate) -> GateReview:
         snapshot=made.document,
         snapshot_text=frozen.canonical_json(made.document),
         snapshot_sha256=made.sha256,
+        signatures_due=wanted_by,
     )
     try:
         with transaction.atomic():
             review.save(force_insert=True)
     except IntegrityError as error:
         raise DomainError("review_open", "A review of this gate is open already.") from error
-    audit.record(actor=actor, action="review.open", obj=review, changes={"sha256": made.sha256})
-    people = set(people_who_may(gate.use_case, "sign"))
-    if gate.adoption is not None:
-        people |= set(people_who_may(gate.adoption.site, "sign"))
+    audit.record(
+        actor=actor, action="review.open", obj=review, changes={"sha256": made.sha256, "signatures_due": wanted_by}
+    )
+    people = set(wanted_signers(review, SIGNERS[gate.number]))
+    people |= {s.deputy_id for s in deputies_of(people, gate, now)}
     notify(
         user_ids=people - {actor.pk},
         kind="review",
-        text=f"{review} waits for signatures.",
+        text=f"{review} waits for signatures until {day_text(wanted_by.date())}.",
         url=review.get_absolute_url(),
         dedupe_key=f"review:{review.pk}",
+        mail=True,
     )
+    return review
+
+
+@transaction.atomic
+def review_want_by(
+    *, actor: Any, review: GateReview, signatures_due: datetime, expected_version: int | None = None
+) -> GateReview:
+    """Another date by which signatures are wanted; reminders follow it."""
+    if review.state != ReviewState.OPEN:
+        raise DomainError("wrong_state", "This review is over; nobody signs it any more.", {"state": review.state})
+    before, after = review.signatures_due, _wanted_by(signatures_due, wall_now())
+    versioned_update(review, expected_version=expected_version, where={"state": ReviewState.OPEN}, signatures_due=after)
+    audit.record(actor=actor, action="review.want_by", obj=review, changes={"signatures_due": [before, after]})
     return review
 
 
@@ -116,9 +139,15 @@ def _context(gate: Gate, rows: list[measuring.Measured]) -> dict[str, Any]:
 
 @transaction.atomic
 def review_sign(
-    *, actor: Any, review: GateReview, approves: bool = True, statement: str = "", expected_version: int | None = None
+    *,
+    actor: Any,
+    review: GateReview,
+    approves: bool = True,
+    statement: str = "",
+    on_behalf_of: Any = None,
+    expected_version: int | None = None,
 ) -> Signature:
-    """Sign the frozen snapshot, for or against. The appointment and certificate it rests on are frozen with it."""
+    """Sign the frozen snapshot, for or against, as oneself or as somebody's deputy. What the right rests on is frozen with it."""
     gate = review.gate
     if review.state != ReviewState.OPEN:
         raise DomainError("wrong_state", "This review is over; nobody can sign it any more.", {"state": review.state})
@@ -127,22 +156,25 @@ def review_sign(
     if not review_intact(review):
         raise DomainError("snapshot_changed", "The stored evidence does not match its hash: nobody can sign it.")
     now = wall_now()
-    verdict = signing.may_sign(user=actor, kind=signing_kind(gate), site=_site(gate), now=now)
+    other = on_behalf_of if on_behalf_of is not None and on_behalf_of.pk != actor.pk else None
+    verdict = _verdict(actor, other, review, now)
     if not verdict.allowed:
         raise DomainError("may_not_sign", verdict.reason, {"kind": signing_kind(gate)}, status=403)
-    # The version of the review rises with each signature, so that nobody decides on fewer than they saw.
+    # The version of the review rises with each signature, so that nobody decides on fewer than they saw. The row is held from
+    # here on: of two who sign for one person at once, the second sees the first.
     versioned_update(review, expected_version=expected_version, where={"state": ReviewState.OPEN})
-    roles = sorted(_words(verdict))
+    _place_free(actor, other, review)
     try:
         with transaction.atomic():
             signature = Signature.objects.create(
                 review=review,
                 user=actor,
+                on_behalf_of=other,
                 role=(verdict.role or ", ".join(actor.role_keys))[:60],
                 approves=approves,
                 statement=statement.strip(),
                 snapshot_sha256=review.snapshot_sha256,
-                basis={**verdict.basis, "reason": verdict.reason, "roles": roles},
+                basis={**verdict.basis, "reason": verdict.reason, "roles": sorted(_words(verdict))},
                 signed_at=now,
             )
     except IntegrityError as error:
@@ -151,22 +183,77 @@ def review_sign(
         actor=actor,
         action="review.sign",
         obj=review,
-        changes={"approves": approves, "role": verdict.role, "sha256": review.snapshot_sha256, "basis": verdict.basis},
+        changes={
+            "approves": approves,
+            "role": verdict.role,
+            "on_behalf_of": other,
+            "sha256": review.snapshot_sha256,
+            "basis": verdict.basis,
+        },
     )
+    if other is not None:
+        notify(
+            user_ids=[other.pk],
+            kind="review",
+            text=f"{actor} signed {review} in your place, {'for' if approves else 'against'} it.",
+            url=review.get_absolute_url(),
+            dedupe_key=f"signed-for:{signature.pk}",
+        )
     return signature
 
 
+def _verdict(actor: Any, other: Any, review: GateReview, now: datetime) -> signing.SigningVerdict:
+    gate, kind = review.gate, signing_kind(review.gate)
+    if other is None:
+        return signing.may_sign(user=actor, kind=kind, site=site_of(gate), now=now)
+    if not may(review, other, "sign"):
+        return signing.SigningVerdict(False, f"{other} could not sign this either, so nobody can for them.")
+    return signing.may_sign_for(deputy=actor, person=other, kind=kind, site=site_of(gate), now=now)
+
+
+def _place_free(actor: Any, other: Any, review: GateReview) -> None:
+    """Each person fills one place, by their own hand or a deputy's."""
+    person = other or actor
+    for signed in review.signatures.select_related("user", "on_behalf_of"):
+        if signed.user_id == actor.pk:
+            raise DomainError("signed_already", "You have signed this already.")
+        if signed.person_id == person.pk:
+            whose = "You have" if other is None else f"{other} has"
+            by = f" by {signed.user}" if signed.on_behalf_of_id else ""
+            raise DomainError("signed_for_already", f"{whose} been signed for already{by}; one person fills one place.")
+
+
+def signed_by(signature: Signature) -> str:
+    """The hand, and whose place it filled."""
+    return f"{signature.user} for {signature.on_behalf_of}" if signature.on_behalf_of_id else str(signature.user)
+
+
+def may_sign_as(*, actor: Any, review: GateReview) -> list[tuple[Any, signing.SigningVerdict]]:
+    """Whose signature this person may give now: their own (None), and those they stand in for, each with its verdict."""
+    now = wall_now()
+    found: list[tuple[Any, signing.SigningVerdict]] = [(None, _verdict(actor, None, review, now))]
+    others = signing.stand_ins(deputy=actor, site=site_of(review.gate), now=now)
+    if others:
+        taken = {s.person_id for s in review.signatures.all()}
+        people = type(actor).objects.filter(pk__in={s.person_id for s in others} - taken, is_active=True)
+        found += [(person, _verdict(actor, person, review, now)) for person in people.order_by("name", "email")]
+    return found
+
+
 def _words(verdict: signing.SigningVerdict) -> set[str]:
-    """Role keys the verdict speaks for, and no others: holding a role is not yet being allowed to sign in it."""
-    named = {str(verdict.basis.get(name, "")) for name in ("role", "role_key")} | {verdict.role}
-    named |= {str(key) for key in verdict.basis.get("portal_roles", ())}
+    """Role keys the verdict speaks for, and no others: holding a role is not yet being allowed to sign in it. A deputy speaks
+    for the roles of the person stood in for."""
+    whose = verdict.basis.get("signed_for")
+    basis = whose["basis"] if whose else verdict.basis
+    named = {str(basis.get(name, "")) for name in ("role", "role_key")} | {verdict.role}
+    named |= {str(key) for key in basis.get("portal_roles", ())}
     return {word.strip().lower().replace(" ", "_") for word in named if word}
 
 
 def signatures_of(review: GateReview) -> list[Signed]:
     sponsor = review.gate.use_case.sponsor_id
     return [
-        Signed(s.user_id, frozenset(s.basis.get("roles", ())), s.approves, s.user_id == sponsor)
+        Signed(s.person_id, frozenset(s.basis.get("roles", ())), s.approves, s.person_id == sponsor)
         for s in review.signatures.all()
     ]
 
@@ -175,163 +262,6 @@ def missing_signatures(review: GateReview) -> list[str]:
     """Labels of the slots nobody has filled yet."""
     filled = slots_filled(review.gate.number, signatures_of(review))
     return [str(slot.label) for slot in SIGNERS[review.gate.number] if filled[slot.key] is None]
-
-
-@transaction.atomic
-def review_decide(
-    *,
-    actor: Any,
-    review: GateReview,
-    decision: str,
-    note: str = "",
-    conditions: str = "",
-    conditions_due: datetime | None = None,
-    expected_version: int | None = None,
-) -> GateReview:
-    """Go, conditional go, hold, recycle or kill, on the evidence as frozen. Moves the gate and the phase."""
-    gate = review.gate
-    now = wall_now()
-    chosen = Decision(decision)
-    if expected_version is not None and review.version != expected_version:
-        raise StaleWrite
-    if review.state != ReviewState.OPEN:
-        raise DomainError("wrong_state", "This review is decided already.", {"state": review.state})
-    if not review_intact(review):
-        raise DomainError(
-            "snapshot_changed", "The stored evidence does not match its hash: nothing can be decided on it."
-        )
-    verdict = signing.may_sign(user=actor, kind=signing_kind(gate), site=_site(gate), now=now)
-    if not verdict.allowed:
-        raise DomainError("may_not_sign", verdict.reason, {"kind": signing_kind(gate)}, status=403)
-    if chosen in {Decision.GO, Decision.CONDITIONAL_GO}:
-        _check_go(gate, review, chosen, now)
-    elif not note.strip():
-        raise InvalidInput({"note": "Say why, so that whoever reads this later knows what to change."})
-    if chosen == Decision.CONDITIONAL_GO:
-        if not conditions.strip():
-            raise InvalidInput({"conditions": "Name the conditions."})
-        conditions_due = conditions_due or now + CONDITION_SPAN
-        if conditions_due <= now:
-            raise InvalidInput({"conditions_due": "The date must lie in the future."})
-    else:
-        conditions, conditions_due = "", None
-    try:
-        # The version as it was read: a signature that came since, perhaps against it, is no part of what this rests on.
-        change_state(
-            review,
-            old=ReviewState.OPEN,
-            new=ReviewState.DECIDED,
-            expected_version=review.version,
-            decision=chosen,
-            note=note.strip(),
-            conditions=conditions.strip(),
-            conditions_due=conditions_due,
-            decided_at=now,
-            decided_by=actor,
-        )
-        change_state(gate, old=(*REVIEWABLE, GateState.PASSED), new=_STATE_AFTER[chosen], decided_at=now)
-    except DomainError as error:
-        if error.extra.get("state") == ReviewState.OPEN:
-            raise StaleWrite from error
-        raise DomainError("decided_meanwhile", "Somebody decided this gate a moment ago.", error.extra) from error
-    audit.record(
-        actor=actor,
-        action="review.decide",
-        obj=review,
-        changes={"decision": chosen, "note": note, "sha256": review.snapshot_sha256, "basis": verdict.basis},
-    )
-    _move(gate, chosen, actor)
-    signals.gate_decided.send(sender=Gate, gate=gate, review=review)
-    gates_remeasure(use_case=gate.use_case_id)
-    return review
-
-
-def _check_go(gate: Gate, review: GateReview, chosen: Decision, now: datetime) -> None:
-    option = next(o for o in decisions_allowed(review.snapshot) if o.decision == chosen.value)
-    if not option.allowed:
-        raise DomainError(
-            option.why,
-            f"{chosen.label} is not possible: {why_not(option)}",
-            {"criteria": list(option.criteria)},
-        )
-    before = gate_before(gate)
-    if before is not None and before.state not in PASSED:
-        raise DomainError("earlier_gate", f"{before} must be passed first; it is {before.get_state_display().lower()}.")
-    current = [row.result for row in gate_measure(gate=gate, now=now)]
-    then = domain.frozen_criteria(review.snapshot)
-    worse = [r.key for r in domain.regressions(then, current) if then[r.key].required]
-    if worse:
-        raise DomainError(
-            "evidence_regressed",
-            f"Since the evidence was frozen this is no longer met: {labels(worse)}. Withdraw this review and open a new one.",
-            {"criteria": worse},
-        )
-    against = [str(s.user) for s in review.signatures.select_related("user") if not s.approves]
-    if against:
-        raise DomainError("signed_against", f"{', '.join(against)} signed against it.", {"against": against})
-    missing = missing_signatures(review)
-    if missing:
-        raise DomainError("signatures_missing", f"Still to sign: {', '.join(missing)}.", {"missing": missing})
-
-
-def labels(keys: Any) -> str:
-    return ", ".join(str(spec.label) if (spec := registry.spec(key)) else key for key in keys)
-
-
-def why_not(option: domain.DecisionOption) -> str:
-    return {
-        "criteria_open": f"still open: {labels(option.criteria)}.",
-        "safety_open": f"a safety criterion is open: {labels(option.criteria)}.",
-        "too_many_conditions": f"more than {domain.MAX_CONDITIONS} criteria are open: {labels(option.criteria)}.",
-        "nothing_proven": "no criterion of this gate is met yet, so nothing is proven.",
-    }.get(option.why, "the evidence does not allow it.")
-
-
-def _move(gate: Gate, decision: Decision, actor: Any) -> None:
-    if decision in {Decision.GO, Decision.CONDITIONAL_GO}:
-        _advance(gate, actor)
-    elif decision == Decision.KILL and gate.adoption_id is None:
-        _use_case_state(gate.use_case, UseCaseState.KILLED, actor)
-    elif decision == Decision.HOLD and gate.number == Phase.ALIGN:
-        _use_case_state(gate.use_case, UseCaseState.HELD, actor)
-
-
-def _use_case_state(use_case: UseCase, state: UseCaseState, actor: Any) -> None:
-    old = use_case.state
-    if old != state:
-        versioned_update(use_case, where={"state": old}, state=state)
-        audit.record(actor=actor, action=f"usecase.{state}", obj=use_case, changes={"state": [old, state]})
-
-
-def _advance(gate: Gate, actor: Any) -> None:
-    """A passed gate ends its phase: the next gate opens, and the phase rises (it never falls)."""
-    use_case = gate.use_case
-    if use_case.state == UseCaseState.HELD and gate.number == Phase.ALIGN:
-        _use_case_state(use_case, UseCaseState.ACTIVE, actor)
-    if gate.number == Phase.ALIGN:
-        Gate.objects.filter(use_case=use_case, number=2, state=GateState.CLOSED).update(state=GateState.OPEN)
-    elif gate.number in (2, 3):
-        Gate.objects.filter(adoption=gate.adoption_id, number=gate.number + 1, state=GateState.CLOSED).update(
-            state=GateState.OPEN
-        )
-    elif gate.number == 4:
-        Gate.objects.filter(use_case=use_case, number=5, state=GateState.CLOSED).update(state=GateState.OPEN)
-    reached = min(gate.number + 1, int(Phase.MONETISE))
-    if gate.adoption is not None and gate.adoption.phase < reached:
-        _raise_phase(gate.adoption, reached, actor)
-    if use_case.phase < reached:
-        _raise_phase(use_case, reached, actor)
-    if gate.number == Phase.ALIGN:
-        for adoption in Adoption.objects.filter(use_case=use_case, phase=Phase.ALIGN).order_by("pk"):
-            _raise_phase(adoption, reached, actor)
-    if gate.number == 4 and not use_case.pursue_monetisation:
-        _use_case_state(use_case, UseCaseState.FINISHED, actor)
-
-
-def _raise_phase(obj: UseCase | Adoption, phase: int, actor: Any) -> None:
-    old = obj.phase
-    versioned_update(obj, where={"phase": old}, phase=phase)
-    audit.record(actor=actor, action=f"{obj._meta.model_name}.phase", obj=obj, changes={"phase": [old, phase]})
 
 
 @transaction.atomic
@@ -350,31 +280,72 @@ def review_intact(review: GateReview) -> bool:
     )
 
 
+def differences(then: Any, now: Any, path: str = "$") -> list[str]:
+    """Where two documents differ, as paths, with both values; the first twenty."""
+    found: list[str] = []
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in sorted(then.keys() | now.keys()):
+            found += differences(then.get(key), now.get(key), f"{path}.{key}")
+    elif isinstance(then, list) and isinstance(now, list):
+        for at in range(max(len(then), len(now))):
+            mine = then[at] if at < len(then) else None
+            other = now[at] if at < len(now) else None
+            named = next((row["key"] for row in (mine, other) if isinstance(row, dict) and "key" in row), at)
+            found += differences(mine, other, f"{path}[{named}]")
+    elif then != now or type(then) is not type(now):
+        found.append(f"{path}: {_brief(then)} → {_brief(now)}")
+    return found[:20]
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
 def review_verify(review: GateReview) -> dict[str, Any]:
-    """Hash the stored evidence again and compare. ``{"valid", "stored", "computed", "signatures": [...]}``."""
+    """Hash the stored text and the stored document again, compare both with the hash that was signed, and say what differs."""
     computed = frozen.digest(review.snapshot)
+    of_text = hashlib.sha256(review.snapshot_text.encode()).hexdigest()
     signatures = [
-        {"user": str(s.user), "role": s.role, "approves": s.approves, "same_hash": s.snapshot_sha256 == computed}
-        for s in review.signatures.select_related("user")
+        {
+            "user": str(s.user),
+            "on_behalf_of": str(s.on_behalf_of) if s.on_behalf_of_id else "",
+            "role": s.role,
+            "approves": s.approves,
+            "same_hash": s.snapshot_sha256 == computed,
+        }
+        for s in review.signatures.select_related("user", "on_behalf_of")
     ]
     return {
         "valid": review_intact(review) and all(s["same_hash"] for s in signatures),
         "stored": review.snapshot_sha256,
         "computed": computed,
+        "of_text": of_text,
         "text_matches": frozen.canonical_json(review.snapshot) == review.snapshot_text,
+        "differences": _of_texts(review.snapshot_text, review.snapshot),
         "signatures": signatures,
     }
 
 
-@transaction.atomic
-def use_case_not_pursue(*, actor: Any, use_case: UseCase, reason: str) -> UseCase:
-    """Leave phase 5 out: the use case is finished after phase 4, not unfinished."""
-    if not reason.strip():
-        raise InvalidInput({"reason": "Say why it will not be sold."})
-    gate = Gate.objects.get(use_case=use_case, number=5)
-    change_state(gate, old=(GateState.CLOSED, GateState.OPEN, GateState.HELD), new=GateState.NOT_PURSUED)
-    versioned_update(use_case, pursue_monetisation=False)
-    audit.record(actor=actor, action="usecase.not_pursue", obj=use_case, changes={"reason": reason})
-    if Gate.objects.filter(use_case=use_case, number=4, state__in=PASSED).exists():
-        _use_case_state(use_case, UseCaseState.FINISHED, actor)
-    return use_case
+def _of_texts(text: str, document: Any) -> list[str]:
+    try:
+        return differences(json.loads(text), document)
+    except ValueError:
+        return ["$: the stored text is no JSON"]
+
+
+def document_check(review: GateReview, content: bytes) -> dict[str, Any]:
+    """Whether a copy is the document that was signed: byte by byte, or at least in every value. Says where it differs."""
+    digest = hashlib.sha256(content).hexdigest()
+    same_bytes = hmac.compare_digest(digest, review.snapshot_sha256)
+    answer = {"same_bytes": same_bytes, "same_values": same_bytes, "sha256": digest, "differences": [], "problem": ""}
+    if same_bytes:
+        return answer
+    try:
+        found = json.loads(content.decode("utf-8-sig"))
+        return answer | {
+            "same_values": frozen.verify(found, review.snapshot_sha256),
+            "differences": differences(review.snapshot, found),
+        }
+    except (ValueError, RecursionError):
+        return answer | {"problem": "This is no JSON document."}

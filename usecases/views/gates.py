@@ -1,37 +1,34 @@
-"""The gate, its evidence as it flips, waivers, and its reviews with signatures and the decision."""
+"""The gate: its evidence as it flips, what stands in the way, waivers, a hold's end, and its whole history."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.core.paginator import Paginator
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.dateparse import parse_date
+from django.utils.timezone import make_aware
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from portal.core import audit, signing
-from portal.core.access import get_permitted, may
-from portal.core.clock import moment_text, wall_now
-from portal.core.errors import DomainError, StaleWrite
-from portal.core.pages import ActionPage, FormPage, Page, add_errors
-from usecases import selectors, services
-from usecases.choices import GateState, Phase, ReviewState
-from usecases.forms import DecideForm, SignForm, WaiverForm
+from portal.core import audit, exports, signing
+from portal.core.access import get_permitted, may, with_may
+from portal.core.clock import wall_now
+from portal.core.pages import ActionPage, FormPage, Page
+from usecases import consequences, gate_history, selectors, services
+from usecases import evidence as registry
+from usecases.choices import ConditionKind, Decision, GateState, Phase
 from usecases.gate_rules import REVIEWABLE, SIGNERS, WHAT_REOPENING_DOES
-from usecases.models import Gate, GateReview, Waiver
-from usecases.services.reviews import why_not
+from usecases.gates_forms import WaiverForm
+from usecases.models import Gate, GateCondition, GateReview, Waiver
 from usecases.views.common import etag_of, polled
 
 GATES = Gate.objects.select_related("use_case", "adoption__site", "adoption__location", "adoption__use_case")
-REVIEWS = GateReview.objects.select_related(
-    "gate__use_case",
-    "gate__adoption__site",
-    "gate__adoption__location",
-    "gate__adoption__use_case",
-    "opened_by",
-    "decided_by",
-).prefetch_related("signatures__user")
+HISTORY_PAGE = 50
 
 
 def owner_crumbs(gate: Gate) -> list[tuple[str, str]]:
@@ -48,6 +45,10 @@ def gate_title(gate: Gate) -> str:
     return f"{_('Gate')} {gate.number}: {Phase(gate.number).label}"
 
 
+def gate_crumbs(gate: Gate, last: str) -> list[tuple[str, str]]:
+    return [*owner_crumbs(gate), (gate_title(gate), gate.get_absolute_url()), (last, "")]
+
+
 def evidence_state(gate: Gate, rows: list[dict[str, Any]]) -> Any:
     """What the polled part shows, without the ages that the browser counts itself."""
     return [
@@ -57,13 +58,40 @@ def evidence_state(gate: Gate, rows: list[dict[str, Any]]) -> Any:
     ]
 
 
+def term_rows(terms: list[GateCondition], user: Any, *, may_sign: bool) -> list[dict[str, Any]]:
+    """Conditions and what to redo, as the gate and its review show them."""
+    now = wall_now()
+    rows = []
+    for term in terms:
+        spec = registry.spec(term.key) if term.key else None
+        late = term.met_at is None and term.due_at is not None and term.due_at <= now
+        rows.append(
+            {
+                "row": term,
+                "what": (spec.label if spec else term.key) if term.key else term.text,
+                "said": term.text if term.key and term.text != str(spec.label if spec else "") else "",
+                "state": "met" if term.met_at else "overdue" if late else "pending",
+                "state_label": _("Met") if term.met_at else _("Overdue") if late else _("Open"),
+                "may_meet": term.met_at is None and not term.key and (may_sign or term.owner_id == user.pk),
+            }
+        )
+    return rows
+
+
 class GatePage(Page):
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        gate = get_permitted(GATES, request.user, pk)
-        can_sign = may(gate, request.user, "sign")
+        gate = get_permitted(with_may(GATES, request.user, "sign"), request.user, pk)
+        can_sign = gate.may_sign
         rows = selectors.evidence_rows(gate, may_waive=can_sign)
-        review = selectors.open_review(gate)
-        past = list(GateReview.objects.filter(gate=gate).select_related("decided_by").order_by("-created_at")[:10])
+        past = list(
+            GateReview.objects.filter(gate=gate)
+            .select_related("decided_by", "opened_by")
+            .annotate(voices=Count("signatures", filter=Q(signatures__approves=True)))
+            .order_by("-created_at")[:10]
+        )
+        review = next((r for r in past if r.state == "open"), None)
+        decided = next((r for r in past if r.state == "decided"), None)
+        terms = self._terms(gate, decided)
         return self.render(
             "usecases/gate.html",
             {
@@ -76,16 +104,34 @@ class GatePage(Page):
                 "etag": etag_of(evidence_state(gate, rows)),
                 "review": review,
                 "can_open": can_sign and review is None and gate.state in REVIEWABLE,
+                "can_resume": can_sign and gate.state == GateState.HELD,
                 "can_sign": can_sign,
                 "signers": [slot.label for slot in SIGNERS[gate.number]],
                 "reviews": past,
-                "evidence_history": selectors.evidence_history(gate),
+                "decided": decided,
+                "standing": consequences.standing(gate, decided),
+                "terms": term_rows(terms, request.user, may_sign=can_sign),
+                "redo": bool(terms) and terms[0].kind == ConditionKind.REDO,
                 "waivers": Waiver.objects.filter(gate=gate).select_related("granted_by")[:20],
                 "now": wall_now(),
-                "history": audit.history(gate),
-                "reopening": WHAT_REOPENING_DOES if gate.state == GateState.REOPENED else "",
+                "history": audit.history(gate, 6),
+                "reopening": WHAT_REOPENING_DOES[gate.number] if gate.state == GateState.REOPENED else (),
+                "deputies_url": signing.deputies_url(),
+                "worse": self._worse(gate, rows),
             },
         )
+
+    def _terms(self, gate: Gate, decided: GateReview | None) -> list[GateCondition]:
+        """What the last decision asks for, while it matters."""
+        if decided is None or decided.decision not in {Decision.CONDITIONAL_GO, Decision.RECYCLE}:
+            return []
+        return list(decided.terms.select_related("owner", "met_by"))
+
+    def _worse(self, gate: Gate, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The criteria that keep a reopened gate open, each with the link to what was measured."""
+        if gate.state != GateState.REOPENED:
+            return []
+        return [r for r in rows if r["required"] and r["state"] in {"not_met", "not_measured", "slipped"}]
 
 
 class GateEvidence(Page):
@@ -108,13 +154,13 @@ class GateMeasure(ActionPage):
         messages.success(self.request, _("Measured {n} criteria now.").format(n=len(rows)))
 
 
-class ReviewOpen(ActionPage):
+class GateResume(ActionPage):
     model = Gate
     verb = "sign"
-    success = ""
+    success = gettext_lazy("Resumed: the gate is worked on again.")
 
-    def act(self, obj: Any) -> str:
-        return services.review_open(actor=self.request.user, gate=obj).get_absolute_url()
+    def act(self, obj: Any) -> None:
+        services.gate_resume(actor=self.request.user, gate=obj, note=self.request.POST.get("note", "")[:300])
 
 
 class WaiverCreate(FormPage):
@@ -149,162 +195,61 @@ class WaiverRevoke(ActionPage):
         return obj.gate.get_absolute_url()
 
 
-def _frozen_at(review: GateReview) -> str:
-    """When the evidence was frozen, as the snapshot itself says it."""
-    said = review.snapshot.get("taken_at")
-    return f"{moment_text(datetime.fromisoformat(said).astimezone(UTC))} UTC" if said else ""
-
-
-def review_context(review: GateReview) -> dict[str, Any]:
-    gate = review.gate
-    return {
-        "object": review,
-        "gate": gate,
-        "title": _("Review of gate {n}").format(n=gate.number),
-        "subtitle": str(gate.adoption or gate.use_case),
-        "rows": selectors.frozen_rows(review),
-        "slots": selectors.signer_slots(review),
-        "signatures": list(review.signatures.all()),
-        "taken_at": _frozen_at(review),
-        "intact": services.review_intact(review),
-        "breadcrumbs": [*owner_crumbs(gate), (gate_title(gate), gate.get_absolute_url()), (_("Review"), "")],
-    }
-
-
-class ReviewPage(Page):
-    """One review: what was frozen, who signed, and the decision. Its two forms come back here when refused."""
+class GateHistory(Page):
+    """Everything that happened at the gate: filtered, paged, exported, at an address that can be shared."""
 
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        return self.show(get_permitted(REVIEWS, request.user, pk))
-
-    def show(
-        self, review: GateReview, *, sign: Any = None, decide: Any = None, status: int = 200, stale: bool = False
-    ) -> HttpResponse:
-        user = self.request.user
-        is_open = review.state == ReviewState.OPEN
-        gate = review.gate
-        can_sign = is_open and may(review, user, "sign")
-        verdict = (
-            signing.may_sign(
-                user=user,
-                kind=services.signing_kind(gate),
-                site=gate.adoption.site if gate.adoption else None,
-                now=wall_now(),
-            )
-            if can_sign
-            else None
-        )
-        signed = any(s.user_id == user.pk for s in review.signatures.all())
-        options = [
-            {"label": str(o.decision).replace("_", " "), "allowed": o.allowed, "why": "" if o.allowed else why_not(o)}
-            for o in services.decisions_allowed(review.snapshot)
-        ]
+        gate = get_permitted(GATES, request.user, pk)
+        asked, shown = self._asked(request)
+        found = gate_history.moments(gate, asked)
+        form = request.GET.get("export")
+        if form in {"csv", "xlsx"}:
+            send = exports.csv_response if form == "csv" else exports.xlsx_response
+            name = f"gate-{gate.number}-{gate.use_case.code}-history"
+            return send(name, gate_history.HEADER, gate_history.export_rows(found))
+        page = Paginator(found, HISTORY_PAGE).get_page(request.GET.get("page"))
+        query = request.GET.copy()
+        query.pop("page", None)
+        query.pop("export", None)
         return self.render(
-            "usecases/review.html",
-            review_context(review)
-            | {
-                "verdict": verdict,
-                "signed": signed,
-                "sign_form": (sign or SignForm()) if can_sign and verdict and verdict.allowed and not signed else None,
-                "decide_form": (decide or DecideForm()) if can_sign and verdict and verdict.allowed else None,
-                "can_withdraw": can_sign,
-                "missing": services.missing_signatures(review) if is_open else [],
-                "options": options,
-                "history": audit.history(review),
-                "stale": stale,
+            "usecases/gate_history.html",
+            {
+                "title": _("History of gate {n}").format(n=gate.number),
+                "subtitle": str(gate.adoption or gate.use_case),
+                "breadcrumbs": gate_crumbs(gate, _("History")),
+                "object": gate,
+                "moments": gate_history.lines(page.object_list),
+                "page": page,
+                "query": query.urlencode(),
+                "kinds": [(key, label, key in asked.kinds) for key, label in gate_history.KINDS.items()],
+                "criteria": [(s.key, s.label) for s in registry.specs_for(gate.number)],
+                "asked": shown,
+                "export_formats": [
+                    (kind.upper(), f"?{query.urlencode()}{'&' if query else ''}export={kind}")
+                    for kind in ("csv", "xlsx")
+                ],
             },
-            status,
         )
 
-
-class ReviewPrint(Page):
-    """A4, without scripts."""
-
-    def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        review = get_permitted(REVIEWS, request.user, pk)
-        return self.render("usecases/review_print.html", review_context(review) | {"printed_at": wall_now()})
-
-
-class ReviewVerify(Page):
-    def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        review = get_permitted(REVIEWS, request.user, pk)
-        context = review_context(review)
-        context["breadcrumbs"] = [*context["breadcrumbs"][:-1], (_("Verify"), "")]
-        return self.render(
-            "usecases/review_verify.html",
-            context | {"title": _("Verify the frozen evidence"), "result": services.review_verify(review)},
-        )
+    @staticmethod
+    def _asked(request: HttpRequest) -> tuple[gate_history.Asked, dict[str, str]]:
+        """What the address asks for; a day that is no day is passed over and the field shows what counts."""
+        kinds = tuple(kind for kind in request.GET.getlist("kind") if kind in gate_history.KINDS)
+        key = request.GET.get("key", "")
+        key = key if registry.spec(key) is not None else ""
+        since, until = _day(request.GET.get("since")), _day(request.GET.get("until"))
+        shown = {
+            "key": key,
+            "since": since.strftime("%Y-%m-%d") if since else "",
+            "until": until.strftime("%Y-%m-%d") if until else "",
+        }
+        return gate_history.Asked(kinds, key, since, until + timedelta(days=1) if until else None), shown
 
 
-class _ReviewVerb(ReviewPage):
-    verb = "sign"
-
-    def post(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        review = get_permitted(REVIEWS, request.user, pk, self.verb)
-        raw = request.POST.get("version", "")
-        version = int(raw) if raw.isdigit() else review.version
-        form = self.form(request.POST)
-        if form is not None and not form.is_valid():
-            return self.refused(review, form, 422)
-        try:
-            self.act(review, form.cleaned_data if form is not None else {}, version)
-        except StaleWrite as error:
-            if form is not None:
-                add_errors(form, error)
-            fresh = get_permitted(REVIEWS, request.user, pk)
-            return self.refused(fresh, form, 412)
-        except DomainError as error:
-            if form is None:
-                messages.error(request, error.message)
-                return HttpResponseRedirect(review.get_absolute_url())
-            add_errors(form, error)
-            return self.refused(get_permitted(REVIEWS, request.user, pk), form, int(error.status))
-        messages.success(request, self.done)
-        return HttpResponseRedirect(review.get_absolute_url())
-
-    done = ""
-
-    def form(self, data: Any) -> Any:
+def _day(text: str | None) -> datetime | None:
+    """Midnight UTC of the day; None for what is no day."""
+    try:
+        day = parse_date(text or "")
+    except ValueError:
         return None
-
-    def refused(self, review: GateReview, form: Any, status: int) -> HttpResponse:
-        return self.show(review, status=status, stale=status == 412)
-
-    def act(self, review: GateReview, data: dict[str, Any], version: int) -> None:
-        raise NotImplementedError
-
-
-class ReviewSign(_ReviewVerb):
-    done = "Signed. Your appointment and certificate are kept with it."
-
-    def form(self, data: Any) -> Any:
-        return SignForm(data)
-
-    def refused(self, review: GateReview, form: Any, status: int) -> HttpResponse:
-        return self.show(review, sign=form, status=status, stale=status == 412)
-
-    def act(self, review: GateReview, data: dict[str, Any], version: int) -> None:
-        services.review_sign(actor=self.request.user, review=review, **data)
-
-
-class ReviewDecide(_ReviewVerb):
-    verb = "decide"
-    done = "Decided. The evidence it was taken on is frozen."
-
-    def form(self, data: Any) -> Any:
-        return DecideForm(data)
-
-    def refused(self, review: GateReview, form: Any, status: int) -> HttpResponse:
-        return self.show(review, decide=form, status=status, stale=status == 412)
-
-    def act(self, review: GateReview, data: dict[str, Any], version: int) -> None:
-        services.review_decide(actor=self.request.user, review=review, expected_version=version, **data)
-
-
-class ReviewWithdraw(_ReviewVerb):
-    verb = "change"
-    done = "Withdrawn. Open a new review when the evidence is ready."
-
-    def act(self, review: GateReview, data: dict[str, Any], version: int) -> None:
-        reason = self.request.POST.get("reason", "")[:300]
-        services.review_withdraw(actor=self.request.user, review=review, reason=reason, expected_version=version)
+    return make_aware(datetime.combine(day, time.min)) if day is not None and 1970 <= day.year <= 9000 else None

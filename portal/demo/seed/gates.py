@@ -16,8 +16,9 @@ from usecases.choices import Decision, GateState
 from usecases.domain.gates import CriterionState as State
 from usecases.gate_rules import SIGNERS
 from usecases.models import Adoption, Gate, UseCase
+from usecases.services.decisions import review_decide
 from usecases.services.gates import gate_measure, waiver_grant
-from usecases.services.reviews import review_decide, review_open, review_sign
+from usecases.services.reviews import review_open, review_sign
 
 Say = Callable[[str], None]
 WAIVERS: dict[str, tuple[str, str, int]] = {
