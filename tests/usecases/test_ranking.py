@@ -63,7 +63,7 @@ def test_moved_weights_answer_with_the_same_parts(cast, closed, client):
     client.force_login(cast.coe_lead)
     body = ask(client, page(closed), roi=20, feasibility=30, data=50).json()
     assert [row["rank"] for row in body["rows"]] == [1, 2]
-    assert set(body["parts"]) == {"ranking-firsts", "ranking-opinions", "ranking-central"}
+    assert set(body["parts"]) == {"ranking-verdict", "ranking-firsts", "ranking-opinions", "ranking-central"}
     assert set(body["charts"]) == {"tornado", "heat", "bubble"}
     text = client.get(page(closed), {"roi": 20, "feasibility": 30, "data": 50}).content.decode()
     assert 'name="data" min="0" max="100" step="1" value="50"' in text

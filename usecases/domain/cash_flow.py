@@ -135,18 +135,18 @@ def _solve(flows: Array, v_low: float, v_high: float, rate: Array, status: Ints)
         inside = _value(cf, np.full(single.size, v_low)) * _value(cf, np.full(single.size, v_high)) <= 0
         status[single] = np.where(inside, int(IrrStatus.UNIQUE), int(IrrStatus.OUTSIDE))
     if (several := np.flatnonzero(changes > 1)).size:
-        number, cell = _crossings(flows[:, several], v_low, v_high)
+        grid, crossing = _crossings(flows[:, several], v_low, v_high)
+        number, cell = crossing.sum(axis=0, dtype=np.int16), crossing.argmax(axis=0)
         status[several] = np.select(
             [number == 1, number == 0], [int(IrrStatus.UNIQUE), int(IrrStatus.OUTSIDE)], int(IrrStatus.SEVERAL)
         )
-        grid = np.geomspace(v_low, v_high, _GRID)
         left[several], right[several] = grid[cell], grid[cell + 1]
     if (found := np.flatnonzero(status == IrrStatus.UNIQUE)).size:
         rate[found] = 1.0 / _roots(flows[:, found], left[found], right[found]) - 1.0
 
 
-def _crossings(flows: Array, v_low: float, v_high: float) -> tuple[Ints, Ints]:
-    """How often each NPV (T, k) crosses zero between the bounds, and the step of the grid of its first crossing."""
+def _crossings(flows: Array, v_low: float, v_high: float) -> tuple[Array, NDArray[np.bool_]]:
+    """The grid of v between the bounds, and in which of its 256 steps each NPV (T, k) crosses zero, shape (256, k)."""
     grid = np.geomspace(v_low, v_high, _GRID)
     value = (grid[:, None] ** np.arange(len(flows))) @ flows
     below = value < 0
@@ -157,7 +157,7 @@ def _crossings(flows: Array, v_low: float, v_high: float) -> tuple[Ints, Ints]:
         exact = (signs[:-1] * signs[1:] < 0) | ((signs[:-1] == 0) & (signs[1:] != 0))
         exact[-1] |= signs[-1] == 0
         crossing[:, zero] = exact
-    return crossing.sum(axis=0, dtype=np.int16), crossing.argmax(axis=0)
+    return grid, crossing
 
 
 def _value(flows: Array, v: Array) -> Array:
@@ -168,24 +168,14 @@ def _value(flows: Array, v: Array) -> Array:
     return value
 
 
-def _crossings(cf: Array, v_low: float, v_high: float) -> tuple[Array, NDArray[np.bool_]]:
-    """The grid of v between the bounds, and for each row (N, 256) in which of its steps the NPV changes its sign."""
-    grid = np.geomspace(v_low, v_high, _GRID)
-    signs = np.sign(cf @ grid[None, :] ** np.arange(cf.shape[1])[:, None])
-    crossing = (signs[:, :-1] * signs[:, 1:] < 0) | ((signs[:, :-1] == 0) & (signs[:, 1:] != 0))
-    crossing[:, -1] |= signs[:, -1] == 0
-    return grid, crossing
-
-
 def zero_rates(flow: ArrayLike, *, lowest: float = LOWEST_RATE, highest: float = HIGHEST_RATE) -> Array:
     """Every rate per period between the bounds at which the NPV of one flow (T,) crosses zero, rising: none, one, or several."""
-    cf = np.atleast_2d(_flows(flow))
-    if not sign_changes(cf)[0]:
+    cf = np.atleast_2d(_flows(flow)).T
+    if not sign_changes_along(cf)[0]:
         return np.empty(0)
     grid, crossing = _crossings(cf, 1.0 / (1.0 + highest), 1.0 / (1.0 + lowest))
-    cells = np.flatnonzero(crossing[0])
-    rows = np.repeat(cf, cells.size, axis=0)
-    return np.sort(1.0 / _roots(rows, grid[cells], grid[cells + 1]) - 1.0)
+    cells = np.flatnonzero(crossing[:, 0])
+    return np.sort(1.0 / _roots(np.repeat(cf, cells.size, axis=1), grid[cells], grid[cells + 1]) - 1.0)
 
 
 def _horner(flows: Array, v: Array) -> tuple[Array, Array]:
