@@ -5,7 +5,7 @@ Everything is a difference of two optima of `usecases.domain.portfolio.solve`: a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -19,9 +19,7 @@ from usecases.domain.portfolio import (
     Plan,
     Problem,
     build_rows,
-    keeps_rules,
     missing_shares,
-    plan_value,
     solve,
     used,
     variable_bounds,
@@ -319,31 +317,3 @@ def relaxed(problem: Problem, raises: Sequence[tuple[str, str, int, float]]) -> 
         foundation_share=foundation,
         site_shares=sites,
     )
-
-
-Tell = Callable[[float, str, Mapping[str, Any]], None]
-
-
-__all__ = [
-    "CORE_DRAWS",
-    "FRONTIER",
-    "Cost",
-    "Marginal",
-    "Point",
-    "Reason",
-    "Relaxation",
-    "Tell",
-    "core_draws",
-    "core_plan",
-    "cost_of_forcing",
-    "cost_of_rule",
-    "enabling_value",
-    "frontier_point",
-    "keeps_rules",
-    "marginal",
-    "plan_value",
-    "relax",
-    "relaxed",
-    "step_of",
-    "why_out",
-]
