@@ -22,6 +22,8 @@ RANDOM_INDEX: Final[Mapping[str, Mapping[int, float]]] = {
 }
 DEFAULT_RANDOM_INDEX: Final = "saaty-1980"
 CONSISTENCY_LIMIT: Final = 0.10
+#: The strongest comparison of Saaty's scale; its reciprocal is the weakest.
+STRONGEST: Final = 9.0
 
 
 def normalised(weights: ArrayLike, *, field: str = "weights") -> Array:
@@ -63,7 +65,10 @@ def swing(points: ArrayLike) -> Array:
             "The most important swing has 100 points; no other has more.",
             field=f"points[{int(s.argmax())}]",
         )
-    return normalised(s, field="points")
+    weights = normalised(s, field="points")
+    if s.max() < 100:
+        raise InvalidInput("swing_none_at_100", "Give the most important swing 100 points.", field="points")
+    return weights
 
 
 def rank_order_centroid(positions: ArrayLike) -> Array:
@@ -109,12 +114,17 @@ def entropy(values: ArrayLike) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The pairwise answer that disagrees most with all the others: criterion ``row`` against ``column``."""
+    """The pairwise answer that disagrees most with all the others: criterion ``row`` against ``column``.
+
+    ``implied``: the ratio of the weights as they are, this answer among those that made them. ``agreeing``: what the other
+    answers say without this one; with it in its place nothing but the others' own disagreement is left.
+    """
 
     row: int
     column: int
     given: float
     implied: float
+    agreeing: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +196,61 @@ def ahp(matrix: ArrayLike, *, random_index: str = DEFAULT_RANDOM_INDEX, limit: f
     index = (lambda_max - n) / (n - 1)
     ratio = index / RANDOM_INDEX[random_index][n]
     consistent = ratio <= limit
-    revisit = None
-    if not consistent:
-        implied = weights[:, None] / weights[None, :]
-        gap = np.triu(np.abs(np.log(a / implied)), 1)
-        # Rounded, so that equal gaps name the first pair on every machine.
-        i, j = np.unravel_index(int(np.round(gap, 9).argmax()), a.shape)
-        revisit = Judgement(int(i), int(j), float(a[i, j]), float(implied[i, j]))
+    revisit = None if consistent else _worst(a, weights)
     return Ahp(weights, lambda_max, index, ratio, random_index, consistent, revisit)
+
+
+def _worst(a: Array, weights: Array) -> Judgement:
+    """The judgement to look at again. Of equal gaps (a circle of three has only such) the first pair, if there is one, whose
+    agreeing answer lies on the scale: somebody can give that answer."""
+    implied = weights[:, None] / weights[None, :]
+    # Rounded, so that equal gaps name the same pair on every machine.
+    gap = np.round(np.triu(np.abs(np.log(a / implied)), 1), 9)
+    found = [
+        Judgement(int(i), int(j), float(a[i, j]), float(implied[i, j]), agreeing_value(a, int(i), int(j)))
+        for i, j in np.argwhere(gap == gap.max())
+    ]
+    limit = STRONGEST * (1 + 1e-9)
+    return next((j for j in found if 1 / limit <= j.agreeing <= limit), found[0])
+
+
+def agreeing_value(matrix: ArrayLike, row: int, column: int) -> float:
+    """The comparison of ``row`` with ``column`` that the other answers imply, this one left out (Harker 1987).
+
+    The missing pair is replaced by the weights' own ratio, which moves its share to the diagonal: a zero off it, a two on it.
+    With three criteria it is the product of the two other answers. Raises InvalidInput for a pair that nothing else connects.
+    """
+    a = _checked_reciprocal(matrix)
+    n = a.shape[0]
+    if not (0 <= row < n and 0 <= column < n and row != column):
+        raise InvalidInput("judgement_unknown_pair", "This pair is not in the comparison.", field=f"{row},{column}")
+    if n < 3:
+        raise InvalidInput("judgement_alone", "No other answer says anything about this pair.", field=f"{row},{column}")
+    reduced = a.copy()
+    reduced[row, column] = reduced[column, row] = 0.0
+    reduced[row, row] = reduced[column, column] = 2.0
+    values, vectors = np.linalg.eig(reduced)
+    weights = np.abs(vectors[:, int(values.real.argmax())].real)
+    return float(weights[row] / weights[column])
+
+
+def scale_step(value: float) -> float:
+    """The step of Saaty's scale 1/9, 1/8 ... 1/2, 1, 2 ... 9 that is nearest to a ratio, by factors."""
+    if not np.isfinite(value) or value <= 0:
+        raise InvalidInput("judgement_not_positive", "A comparison must be a number above zero.", field="value")
+    steps = [1.0 / n for n in range(9, 1, -1)] + [float(n) for n in range(1, 10)]
+    return min(steps, key=lambda step: abs(float(np.log(step / value))))
+
+
+def whole_percents(weights: ArrayLike) -> list[int]:
+    """Weights as whole percents that sum to 100: rounded down, the rest given to the largest remainders, ties in order."""
+    exact = 100.0 * normalised(weights)
+    # Rounded first, so that 28.999999999 is not cut to 28.
+    percents = np.floor(np.round(exact, 9)).astype(int)
+    left = 100 - int(percents.sum())
+    for at in np.argsort(-np.round(exact - percents, 9), kind="stable")[:left]:
+        percents[at] += 1
+    return [int(p) for p in percents]
 
 
 def aggregate_judgements(matrices: Sequence[ArrayLike], rater_weights: ArrayLike | None = None) -> Array:
