@@ -17,6 +17,7 @@ from portal.core.access import grant_role
 from portal.core.clock import rfc3339, wall_now
 from tests.coe.builders import appoint, certify, right_answers
 from tests.deed import Deed
+from tests.deeds_business import BUSINESS
 from tests.deeds_gates import GATES
 from tests.drive import Stage, basename
 from tests.factories import make_adoption, make_channel, make_device, make_model, make_site, make_user
@@ -484,3 +485,4 @@ DEEDS: dict[str, Deed] = {
     "marketplace:invoice-pay": Deed(_set("marketplace.Invoice", state="issued")),
 }
 DEEDS |= GATES
+DEEDS |= BUSINESS

@@ -112,7 +112,7 @@ def _consistent(entries: list[Any]) -> None:
         assert entry.action.count(".") == 1
 
 
-NAMES = ("name", "title", "text", "note", "assumption", "kpi", "reason", "went_well")
+NAMES = ("name", "title", "text", "note", "assumption", "kpi", "reason", "went_well", "source")
 
 
 @pytest.mark.parametrize(

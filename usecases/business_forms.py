@@ -20,6 +20,15 @@ class BusinessCaseForm(forms.ModelForm):
         widgets = {"start": _Date(), "assumption": forms.Textarea(attrs={"rows": 4})}
         help_texts = {"discount_rate": _("0.08 is 8 % a year.")}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["seed"].required = False
+
+    def clean_seed(self) -> int:
+        """Who says nothing of a seed keeps the one there is."""
+        found = self.cleaned_data["seed"]
+        return int(self.instance.seed if found is None else found)
+
 
 class LineForm(forms.ModelForm):
     fields: dict[str, Any]

@@ -162,8 +162,9 @@ class BusinessCaseEdit(Page):
 
     def post(self, request: HttpRequest, pk: Any) -> HttpResponse:
         use_case, case = self.load(pk)
-        form = BusinessCaseForm(request.POST, instance=BusinessCase(use_case=use_case))
-        form.instance.pk = case.pk if case is not None else form.instance.pk
+        # A copy: what is typed must not reach the case it is compared with.
+        copy = BusinessCase(use_case=use_case, **({"pk": case.pk, "seed": case.seed} if case is not None else {}))
+        form = BusinessCaseForm(request.POST, instance=copy)
         formset = LineFormSet(request.POST, prefix="lines")
         if not (form.is_valid() and formset.is_valid()):
             return self.show(use_case, case, form, formset, 422)
