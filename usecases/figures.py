@@ -19,6 +19,8 @@ MARKS = {
     Label.MOON_SHOT: ("diamond", "var(--pg-c4)"),
     Label.UNLABELLED: ("circle-open", "var(--pg-ink-2)"),
 }
+#: The end of the heat map's scale: dark enough in both themes for the figures in its cells to be read.
+_FULL = "light-dark(var(--pg-accent), color-mix(in oklab, var(--pg-accent) 60%, var(--pg-sunken)))"
 #: The same symbols where only text can be drawn.
 SIGNS = {Label.QUICK_WIN: "●", Label.FOUNDATION: "■", Label.MOON_SHOT: "◆", Label.UNLABELLED: "○"}
 
@@ -41,7 +43,7 @@ def heat_map(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "zmax": 100,
         "xgap": 1,
         "ygap": 1,
-        "colorscale": [[0, "var(--pg-sunken)"], [1, "var(--pg-accent)"]],
+        "colorscale": [[0, "var(--pg-sunken)"], [1, _FULL]],
         "showscale": count > LEGIBLE,
         "hovertemplate": "%{y}: " + _("rank") + " %{x} " + _("in %{z} % of the weightings") + "<extra></extra>",
     }
@@ -93,7 +95,7 @@ def tornado(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict
                 for w, row in zip(ways, rows, strict=True)
             ],
             "text": [
-                "" if w is None else _("{rival} at {at} %").format(rival=short(w["rival"], 18), at=_percent(w["at"]))
+                "" if w is None else _("{rival} at {at} %").format(rival=short(w["rival"]), at=_percent(w["at"]))
                 for w in ways
             ],
             "textposition": "outside",
@@ -116,14 +118,14 @@ def tornado(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict
     moves = [100 * (w["at"] - row["weight"]) for row in rows for w in (row["falls"], row["rises"]) if w]
     low, high = min([0.0, *moves]), max([0.0, *moves])
     # Room beside the longest bars for who would lead then.
-    room = 0.6 * (high - low) or 1.0
+    room = 0.5 * (high - low) or 1.0
     return figure(
         [
             bars("falls", _("Weight falls by"), "var(--pg-c1)", ""),
             bars("rises", _("Weight rises by"), "var(--pg-c4)", "/"),
         ],
         xaxis={
-            "title": {"text": _("Change of the weight (percentage points)")},
+            "title": {"text": _("Change of the weight (points)")},
             "zeroline": True,
             "range": [low - (room if low < 0 else 0.02 * high), high + (room if high > 0 else -0.02 * low)],
         },

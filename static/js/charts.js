@@ -89,8 +89,12 @@ function laidOut(chart) {
     }
   }
   for (const shape of layout.shapes || []) shape.line = merge({ width: 1.5 }, shape.line);
-  // Names at bubbles need room; where there is none they are read by pointing, by arrow keys and in the table.
-  const roomy = (trace) => (trace.mode === "markers+text" && chart.canvas.clientWidth < 560 ? { ...trace, mode: "markers" } : trace);
+  // Names at bubbles and bars need room; where there is none they are read by pointing, by arrow keys and in the table.
+  const roomy = (trace) => {
+    if (chart.canvas.clientWidth >= 560) return trace;
+    if (trace.mode === "markers+text") return { ...trace, mode: "markers" };
+    return trace.textposition === "outside" ? { ...trace, textposition: "none" } : trace;
+  };
   return { data: resolveColours(chart.figure.data || [], known).map(coloured).map(roomy), layout: merge(base, layout) };
 }
 
