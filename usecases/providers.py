@@ -10,6 +10,7 @@ from django.urls import reverse
 from devices.choices import DeviceKind, DeviceState
 from devices.models import Channel, Device
 from portal.core.clock import day_text
+from usecases import planning
 from usecases.choices import Comparator, Label, RoundState
 from usecases.evidence import CriterionSpec, Measurement, Subject, register
 from usecases.gate_rules import RATERS
@@ -147,9 +148,20 @@ def labelled(subject: Subject) -> Measurement:
 
 
 def portfolio_place(subject: Subject) -> Measurement:
-    return Measurement.missing(
-        "Which use cases the budget buys is not optimised here yet.", reverse("usecases:portfolio")
+    found = planning.plan_of_record()
+    if found is None:
+        return Measurement.missing("There is no plan of record yet.", reverse("usecases:portfolio"))
+    scenario, run = found
+    key, link = str(subject.use_case.pk), scenario.get_absolute_url()
+    start = run.result.get("starts", {}).get(key)
+    if start is None and key not in run.inputs.get("cases", {}):
+        return Measurement.missing(f"It was not among the use cases of “{scenario}”, the plan of record.", link)
+    text = (
+        f"The budget of “{scenario}” does not buy it."
+        if start is None
+        else f"“{scenario}” starts it in {planning.quarter_label(scenario.start, start)}."
     )
+    return Measurement.of(start is not None, text, measured_at=run.finished_at or run.created_at, link=link)
 
 
 def _in_scope(subject: Subject) -> list[Device]:
