@@ -171,6 +171,10 @@ function prepareForms(scope) {
       setTimeout(() => button?.setAttribute("disabled", ""), 0);
     });
     form.addEventListener("reset", () => dirty.delete(form));
+    form.addEventListener("pg:saved", () => {
+      dirty.delete(form);
+      if (note) note.hidden = true;
+    });
   }
   for (const form of all("form[data-confirm-name]", scope)) {
     const box = form.querySelector('[name="confirm_name"]');
@@ -230,7 +234,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
 });
 
 /* ---- components: each module is loaded only on a page that has one ---- */
-const parts = { "[data-chart]": "./charts.js", "[data-graph]": "./graphs.js", "[data-sliders]": "./sliders.js", "[data-stopwatch]": "./stopwatch.js" };
+const parts = { "[data-chart]": "./charts.js", "[data-graph]": "./graphs.js", "[data-sliders]": "./sliders.js", "[data-stopwatch]": "./stopwatch.js", "[data-workshop], [data-seats]": "./workshop.js" };
 
 function wake(scope) {
   tellTimes(scope);

@@ -46,9 +46,8 @@ def rater_role(person: Any) -> str:
     return next((role for role in RATERS if role in keys), keys[0] if keys else "")
 
 
-def roles_missing(seats: Iterable[Seat]) -> list[str]:
-    """The roles that gate 1 asks for and that have too few seats."""
-    taken = [seat.role for seat in seats]
+def roles_missing(taken: Sequence[str]) -> list[str]:
+    """Of the roles of the seats, those that gate 1 asks for and that are too few."""
     return [role for role, needed in RATERS.items() if taken.count(role) < needed]
 
 
