@@ -161,6 +161,16 @@ PAGES: dict[str, Row] = {
     "usecases:gate": page(_GATE),
     "usecases:gate-evidence": page(_GATE),
     "usecases:gate-measure": verb(_GATE, "view"),
+    "usecases:gate-resume": verb(_GATE, "sign"),
+    "usecases:gate-history": page(_GATE),
+    "usecases:gate-comments": page(_GATE),
+    "usecases:comment-create": Row(_GATE, "view", "view"),
+    "usecases:comment-edit": form("usecases.GateComment", "change"),
+    "usecases:comment-withdraw": verb("usecases.GateComment", "change"),
+    "usecases:condition-meet": form("usecases.GateCondition", "change"),
+    "usecases:review-remind": Row(_REVIEW, "view", "sign"),
+    "usecases:review-want-by": form(_REVIEW, "change"),
+    "usecases:review-document": page(_REVIEW),
     "usecases:review-open": verb(_GATE, "sign"),
     "usecases:waiver-create": form(_GATE, "sign"),
     "usecases:waiver-revoke": verb("usecases.Waiver", "change"),
@@ -168,7 +178,7 @@ PAGES: dict[str, Row] = {
     "usecases:review-sign": Row(_REVIEW, "view", "sign"),
     "usecases:review-decide": Row(_REVIEW, "view", "decide"),
     "usecases:review-withdraw": Row(_REVIEW, "view", "change"),
-    "usecases:review-verify": page(_REVIEW),
+    "usecases:review-verify": Row(_REVIEW, "view", "view"),
     "usecases:review-print": page(_REVIEW),
 }
 
@@ -303,7 +313,7 @@ API: dict[str, dict[str, str]] = {
         "by_external_id": f"named:{_CASE}:change",
         "partial_update": "change",
     },
-    "gate": {"measure": "view"},
+    "gate": {"measure": "view", "criteria": "view", "history": "view", "resume": "sign"},
     "evidence": {},
     "waiver": {"create": f"named:{_GATE}:sign", "bulk": f"named:{_GATE}:sign", "revoke": "change"},
     "gate-review": {
@@ -313,8 +323,19 @@ API: dict[str, dict[str, str]] = {
         "decide": "decide",
         "withdraw": "change",
         "verify": "view",
+        "want_by": "change",
+        "remind": "sign",
+        "check": "view",
+        "document": "view",
     },
     "signature": {},
+    "gate-condition": {"met": "change"},
+    "gate-comment": {
+        "create": f"named:{_GATE}:view",
+        "bulk": f"named:{_GATE}:view",
+        "partial_update": "change",
+        "withdraw": "change",
+    },
 }
 READS = {"list", "retrieve", "deleted"}
 

@@ -22,6 +22,8 @@ NOTHING_WRITTEN = {
     "core:demo-switch",
     "gate measure",
     "usecases:gate-measure",
+    "usecases:review-verify",
+    "gate-review check",
 }
 
 # Routes that cannot be driven to success here, each with its reason. A refusal of any other route fails the test.

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import CharField, F, QuerySet, Value
+from django.utils.dateparse import parse_date
+from django.utils.timezone import make_aware
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -63,6 +65,29 @@ class Asked:
     key: str = ""
     since: datetime | None = None
     until: datetime | None = None
+
+
+def asked_of(query: Any) -> tuple[Asked, dict[str, str]]:
+    """What an address asks for; a day that is no day is passed over and the field shows what counts. For page and API."""
+    kinds = tuple(kind for kind in query.getlist("kind") if kind in KINDS)
+    key = query.get("key", "")
+    key = key if registry.spec(key) is not None else ""
+    since, until = _day(query.get("since")), _day(query.get("until"))
+    shown = {
+        "key": key,
+        "since": since.strftime("%Y-%m-%d") if since else "",
+        "until": until.strftime("%Y-%m-%d") if until else "",
+    }
+    return Asked(kinds, key, since, until + timedelta(days=1) if until else None), shown
+
+
+def _day(text: str | None) -> datetime | None:
+    """Midnight UTC of the day; None for what is no day."""
+    try:
+        day = parse_date(text or "")
+    except ValueError:
+        return None
+    return make_aware(datetime.combine(day, time.min)) if day is not None and 1970 <= day.year <= 9000 else None
 
 
 def _label(key: str) -> str:

@@ -197,6 +197,41 @@ def _row(
     }
 
 
+def criteria_of(gate: Gate) -> list[dict[str, Any]]:
+    """The registered criteria of a gate with what was measured last, as data (two queries)."""
+    known = measuring.current_rows(gate)
+    waivers = measuring.waivers_in_force([gate], wall_now())
+    rows = []
+    for spec in registry.specs_for(gate.number):
+        found, waiver = known.get(spec.key), waivers.get((gate.pk, spec.key))
+        rows.append(
+            {
+                "key": spec.key,
+                "label": str(spec.label),
+                "question": str(spec.question),
+                "owner": str(spec.owner),
+                "comparator": str(spec.comparator),
+                "threshold": spec.threshold,
+                "unit": spec.unit,
+                "max_age_seconds": spec.max_age.total_seconds() if spec.max_age is not None else None,
+                "grace_seconds": 0.0 if spec.safety else spec.grace.total_seconds(),
+                "required": spec.required,
+                "safety": spec.safety,
+                "essential": spec.essential,
+                "state": str(found.state if found else CriterionState.NOT_MEASURED),
+                "value": found.value if found else None,
+                "text": found.text if found else "",
+                "measured_at": found.measured_at if found else None,
+                "plant_at": found.plant_at if found else None,
+                "since": found.since if found else None,
+                "deadline": found.deadline if found else None,
+                "link": found.link if found else "",
+                "waived_until": waiver.expires_at if waiver else None,
+            }
+        )
+    return rows
+
+
 _WAIVABLE = {CriterionState.NOT_MET, CriterionState.NOT_MEASURED, CriterionState.SLIPPED}
 
 

@@ -8,7 +8,6 @@ from rest_framework import serializers
 
 from portal.core.api.viewsets import EntitySerializer
 from usecases import models
-from usecases.choices import Decision
 
 _ENTITY = ["id", "created_at", "updated_at", "version"]
 _EXTERNAL = ["external_source", "external_id"]
@@ -126,128 +125,9 @@ class AdoptionSerializer(EntitySerializer):
         validators: ClassVar[list[Any]] = []
 
 
-class GateSerializer(EntitySerializer):
-    class Meta:
-        model = models.Gate
-        fields = [
-            "id",
-            "use_case",
-            "adoption",
-            "number",
-            "state",
-            "decided_at",
-            "reopened_at",
-            "reopened_reason",
-            "measured_at",
-            *_ENTITY[1:],
-        ]
-        read_only_fields = fields
-
-
-class EvidenceSerializer(EntitySerializer):
-    value = serializers.JSONField(read_only=True, allow_null=True)
-
-    class Meta:
-        model = models.Evidence
-        fields = [
-            "id",
-            "gate",
-            "key",
-            "state",
-            "value",
-            "text",
-            "measured_at",
-            "plant_at",
-            "link",
-            "since",
-            "deadline",
-            "current",
-            *_ENTITY[1:],
-        ]
-        read_only_fields = fields
-
-
-class WaiverSerializer(EntitySerializer):
-    class Meta:
-        model = models.Waiver
-        fields = ["id", "gate", "key", "reason", "granted_by", "expires_at", "revoked_at", *_ENTITY[1:]]
-        read_only_fields = ["granted_by", "revoked_at"]
-
-
-class GateReviewSerializer(EntitySerializer):
-    snapshot = serializers.JSONField(read_only=True)
-    decision = serializers.ChoiceField(choices=Decision.choices, allow_blank=True, read_only=True)
-
-    class Meta:
-        model = models.GateReview
-        fields = [
-            "id",
-            "gate",
-            "state",
-            "opened_by",
-            "snapshot",
-            "snapshot_sha256",
-            "decision",
-            "conditions",
-            "conditions_due",
-            "note",
-            "decided_at",
-            "decided_by",
-            *_ENTITY[1:],
-        ]
-        read_only_fields = [name for name in fields if name != "gate"]
-
-
-class SignatureSerializer(EntitySerializer):
-    basis = serializers.JSONField(read_only=True)
-
-    class Meta:
-        model = models.Signature
-        fields = [
-            "id",
-            "review",
-            "user",
-            "role",
-            "approves",
-            "statement",
-            "snapshot_sha256",
-            "basis",
-            "signed_at",
-            *_ENTITY[1:],
-        ]
-        read_only_fields = fields
-
-
-class SignSerializer(serializers.Serializer[Any]):
-    approves = serializers.BooleanField(default=True)
-    statement = serializers.CharField(max_length=500, allow_blank=True, default="")
-
-
-class DecideSerializer(serializers.Serializer[Any]):
-    decision = serializers.ChoiceField(choices=Decision.choices)
-    note = serializers.CharField(max_length=5000, allow_blank=True, default="")
-    conditions = serializers.CharField(max_length=5000, allow_blank=True, default="")
-    conditions_due = serializers.DateTimeField(required=False, allow_null=True, default=None)
-
-
 class ReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=300, allow_blank=True, default="")
 
 
 class GivenReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=300)
-
-
-class VerifiedSignatureSerializer(serializers.Serializer[Any]):
-    user = serializers.CharField()
-    role = serializers.CharField()
-    approves = serializers.BooleanField()
-    same_hash = serializers.BooleanField()
-
-
-class VerifySerializer(serializers.Serializer[Any]):
-    valid = serializers.BooleanField()
-    stored = serializers.CharField()
-    computed = serializers.CharField()
-    text_matches = serializers.BooleanField()
-    signatures = VerifiedSignatureSerializer(many=True)

@@ -1,6 +1,6 @@
 from typing import Any
 
-from usecases.api import business, imports, outcomes, rounds, views
+from usecases.api import business, gates, imports, outcomes, rounds, views
 
 
 def register(router: Any) -> None:
@@ -16,8 +16,10 @@ def register(router: Any) -> None:
     router.register("exchange-rates", business.ExchangeRateViewSet, "exchange-rate")
     router.register("", imports.ImportViewSet, "import")
     router.register("adoptions", views.AdoptionViewSet, "adoption")
-    router.register("gates", views.GateViewSet, "gate")
-    router.register("evidence", views.EvidenceViewSet, "evidence")
-    router.register("waivers", views.WaiverViewSet, "waiver")
-    router.register("gate-reviews", views.GateReviewViewSet, "gate-review")
-    router.register("signatures", views.SignatureViewSet, "signature")
+    router.register("gates", gates.GateViewSet, "gate")
+    router.register("evidence", gates.EvidenceViewSet, "evidence")
+    router.register("waivers", gates.WaiverViewSet, "waiver")
+    router.register("gate-reviews", gates.GateReviewViewSet, "gate-review")
+    router.register("signatures", gates.SignatureViewSet, "signature")
+    router.register("gate-conditions", gates.GateConditionViewSet, "gate-condition")
+    router.register("gate-comments", gates.GateCommentViewSet, "gate-comment")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -10,8 +10,6 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.dateparse import parse_date
-from django.utils.timezone import make_aware
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -200,7 +198,7 @@ class GateHistory(Page):
 
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
         gate = get_permitted(GATES, request.user, pk)
-        asked, shown = self._asked(request)
+        asked, shown = gate_history.asked_of(request.GET)
         found = gate_history.moments(gate, asked)
         form = request.GET.get("export")
         if form in {"csv", "xlsx"}:
@@ -230,26 +228,3 @@ class GateHistory(Page):
                 ],
             },
         )
-
-    @staticmethod
-    def _asked(request: HttpRequest) -> tuple[gate_history.Asked, dict[str, str]]:
-        """What the address asks for; a day that is no day is passed over and the field shows what counts."""
-        kinds = tuple(kind for kind in request.GET.getlist("kind") if kind in gate_history.KINDS)
-        key = request.GET.get("key", "")
-        key = key if registry.spec(key) is not None else ""
-        since, until = _day(request.GET.get("since")), _day(request.GET.get("until"))
-        shown = {
-            "key": key,
-            "since": since.strftime("%Y-%m-%d") if since else "",
-            "until": until.strftime("%Y-%m-%d") if until else "",
-        }
-        return gate_history.Asked(kinds, key, since, until + timedelta(days=1) if until else None), shown
-
-
-def _day(text: str | None) -> datetime | None:
-    """Midnight UTC of the day; None for what is no day."""
-    try:
-        day = parse_date(text or "")
-    except ValueError:
-        return None
-    return make_aware(datetime.combine(day, time.min)) if day is not None and 1970 <= day.year <= 9000 else None

@@ -17,6 +17,7 @@ from portal.core.errors import DomainError, StaleWrite
 from portal.core.pages import ActionPage, FormPage, Page, add_errors
 from usecases import consequences, selectors, services
 from usecases.choices import ReviewState
+from usecases.gate_document import document_response
 from usecases.gates_forms import DecideForm, DocumentForm, MeetForm, SignForm, WantByForm
 from usecases.models import Gate, GateComment, GateCondition, GateReview
 from usecases.services.audience import who_see
@@ -142,14 +143,6 @@ class ReviewDocument(Page):
     def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
         review = get_permitted(REVIEWS, request.user, pk)
         return document_response(review)
-
-
-def document_response(review: GateReview) -> HttpResponse:
-    name = f"gate-{review.gate.number}-{review.gate.use_case.code}-{review.snapshot_sha256[:12]}.json"
-    answer = HttpResponse(review.snapshot_text.encode(), content_type="application/json")
-    answer["Content-Disposition"] = f'attachment; filename="{name}"'
-    answer["Digest"] = f"sha-256={review.snapshot_sha256}"
-    return answer
 
 
 class ReviewVerify(FormPage):
