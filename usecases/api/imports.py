@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.core.api.viewsets import EtagMixin, IdempotentMixin
+from portal.core.errors import InvalidInput
 from portal.core.tabular import MAX_ROWS, WINDOWS, read_table
 from usecases import imports
 from usecases.models import UseCase
@@ -101,11 +102,18 @@ class ImportViewSet(EtagMixin, IdempotentMixin):
         asked = ImportSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         data = asked.validated_data
-        table = self.table(data)
-        if data["dry_run"]:
-            report = imports.import_plan(actor=request.user, kind=data["kind"], table=table)
-        else:
-            report = imports.import_run(actor=request.user, kind=data["kind"], table=table, partial=data["partial"])
+        given = next(name for name in ("text", "file", "rows") if name in data)
+        try:
+            table = self.table(data)
+            if data["dry_run"]:
+                report = imports.import_plan(actor=request.user, kind=data["kind"], table=table)
+            else:
+                report = imports.import_run(actor=request.user, kind=data["kind"], table=table, partial=data["partial"])
+        except InvalidInput as error:
+            # The reader knows files only; here the list came under one of three names.
+            for row in error.errors:
+                row["field"] = given if row["field"] == "file" else row["field"]
+            raise
         return Response(ImportReportSerializer(report.as_data()).data)
 
     def table(self, data: dict[str, Any]) -> Any:
