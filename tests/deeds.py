@@ -19,6 +19,7 @@ from tests.coe.builders import appoint, certify, right_answers
 from tests.deed import Deed
 from tests.deeds_business import BUSINESS
 from tests.deeds_gates import GATES
+from tests.deeds_rounds import ROUNDS
 from tests.drive import Stage, basename
 from tests.factories import make_adoption, make_channel, make_device, make_model, make_site, make_user
 from tests.governance import setting_up
@@ -486,3 +487,4 @@ DEEDS: dict[str, Deed] = {
 }
 DEEDS |= GATES
 DEEDS |= BUSINESS
+DEEDS |= ROUNDS

@@ -55,6 +55,8 @@ _CASE, _OUTCOME, _ADOPTION, _ROUND, _SET, _GATE, _REVIEW = (
     for name in ("UseCase", "Outcome", "Adoption", "ScoringRound", "CriteriaSet", "Gate", "GateReview")
 )
 _NAMED_SITE = f"named:{_SITE}:change"
+# Who may change every use case of the round; its facilitator may besides.
+_LEADS = f"some:{_CASE}:change"
 
 PAGES: dict[str, Row] = {
     # portal.core
@@ -151,7 +153,15 @@ PAGES: dict[str, Row] = {
     "usecases:round-rate": Row(_ROUND, "view", "rate"),
     "usecases:round-progress": page(_ROUND),
     "usecases:round-what-if": Row(_ROUND, "view", "view"),
-    "usecases:round-close": verb(_ROUND, f"some:{_CASE}:change"),
+    "usecases:round-compare": verb(_ROUND, "rate"),
+    "usecases:round-keep": verb(_ROUND, "rate"),
+    "usecases:round-edit": form(_ROUND, _LEADS),
+    "usecases:round-seats": form(_ROUND, _LEADS),
+    "usecases:round-unseat": verb(_ROUND, _LEADS),
+    "usecases:round-reveal": verb(_ROUND, _LEADS),
+    "usecases:round-second-vote": verb(_ROUND, _LEADS),
+    "usecases:round-close": verb(_ROUND, _LEADS),
+    "usecases:round-withdraw": verb(_ROUND, _LEADS),
     "usecases:criteria-sets": page(),
     "usecases:criteria-set": page(_SET),
     "usecases:criteria-set-publish": verb(_SET, "change"),
@@ -287,12 +297,22 @@ API: dict[str, dict[str, str]] = {
     "scoring-round": {
         "create": f"named:{_CASE}:change",
         "bulk": f"named:{_CASE}:change",
+        "partial_update": _LEADS,
+        "destroy": _LEADS,
+        "seats": _LEADS,
+        "unseat": _LEADS,
         "ratings": "rate",
-        "close": f"some:{_CASE}:change",
+        "judgements": "rate",
+        "keep": "rate",
+        "reveal": _LEADS,
+        "second_vote": _LEADS,
+        "close": _LEADS,
+        "progress": "view",
         "results": "view",
         "what_if": "view",
     },
     "rating": {},
+    "judgement": {},
     "business-case": {
         "create": f"named:{_CASE}:change",
         "bulk": f"named:{_CASE}:change",
@@ -306,6 +326,7 @@ API: dict[str, dict[str, str]] = {
         "partial_update": "change",
         "destroy": "change",
     },
+    "ranking": {},
     "import": {"kinds": "signed in", "bring_in": f"some:{_CASE}:change"},
     "adoption": {
         "create": f"named:{_CASE}:change",

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from portal.core.errors import InvalidInput
 from usecases import opinions, wording
+from usecases.choices import RoundState
 from usecases.domain import robustness, scoring
 from usecases.domain.errors import InvalidInput as DomainInvalid
 from usecases.loading import (
@@ -26,7 +27,7 @@ from usecases.loading import (
     progress,
     shown,
 )
-from usecases.models import UseCase
+from usecases.models import ScoringRound, UseCase
 from usecases.opinions import share
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "reweighted",
     "shown",
     "thresholds",
+    "told",
 ]
 
 #: Draws of the uncertain values behind the confidence factors: only the drawer shows them.
@@ -146,6 +148,13 @@ def rank(
     if weights is not None or sub_weights is not None:
         result["flip"] = _flip(model, tree, whole, titles)
     return result
+
+
+def told(meeting: ScoringRound, table: Rankable) -> dict[str, Any]:
+    """The ranking of a revealed round: as frozen where it is closed and the table holds all of it, else of the table."""
+    frozen = meeting.result if meeting.state == RoundState.CLOSED else {}
+    whole = {row["id"] for row in frozen.get("rows", [])} <= {str(case.pk) for case in table.cases}
+    return {"flip": ""} | frozen if whole and "sub_weights" in frozen else rank(table)
 
 
 def reweighted(

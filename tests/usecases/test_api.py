@@ -32,6 +32,7 @@ NOUNS = (
 
 @pytest.fixture
 def world(cast, outcome, rated, business, adopted, signing_rule):
+    services.round_reveal(actor=cast.coe_lead, meeting=rated)
     gate = Gate.objects.get(use_case=cast.ours, number=1)
     review = services.review_open(actor=cast.plant_manager, gate=gate)
     services.review_sign(actor=cast.plant_manager, review=review)
@@ -141,12 +142,18 @@ def test_rounds_ratings_results_and_what_if(cast, api, meeting):
     wrong = api(cast.plant_manager).post(f"{url}/ratings", {"ratings": [rows[0] | {"value": 9}]}, format="json")
     assert wrong.status_code == 400
     weights = {"roi": 20, "feasibility": 20, "data": 60}
+    private = api(cast.executive).post(f"{url}/what-if", {"weights": weights}, format="json")
+    assert (private.status_code, private.json()["code"]) == (409, "round_private")
+    hidden = api(cast.coe_lead).get(f"{url}/results").json()
+    assert (hidden["state"], hidden["private"], hidden["rows"], hidden["agreement"]) == ("open", True, [], [])
+    assert api(cast.plant_manager).post(f"{url}/reveal").status_code == 403
+    assert api(cast.coe_lead).post(f"{url}/reveal").status_code == 200
     moved = api(cast.executive).post(f"{url}/what-if", {"weights": weights}, format="json")
     assert moved.status_code == 200
     assert moved.json()["rows"][0]["title"] == "Ours"
     assert api(cast.executive).post(f"{url}/what-if", {"weights": {"roi": 1}}, format="json").status_code == 400
     results = api(cast.executive).get(f"{url}/results").json()
-    assert (results["state"], results["unrated"]) == ("open", ["Theirs"])
+    assert (results["state"], results["unrated"]) == ("revealed", ["Theirs"])
     assert api(cast.plant_manager).post(f"{url}/close").status_code == 403
     assert api(cast.coe_lead).post(f"{url}/close").status_code == 200
     late = api(cast.plant_manager).post(f"{url}/ratings", {"ratings": rows}, format="json")

@@ -143,13 +143,14 @@ def test_progress_of_others_arrives(world, as_user):
     address = url("round-progress", world.round.pk)
     first = client.get(address)
     assert client.get(address, HTTP_IF_NONE_MATCH=first["ETag"]).status_code == 304
-    Rating.objects.filter(rater=world.ot_engineer).delete()
+    services.seat_add(actor=world.coe_lead, meeting=world.round, person=world.data_steward)
     second = client.get(address, HTTP_IF_NONE_MATCH=first["ETag"])
     assert second.status_code == 200
     assert "Not started" in second.content.decode()
 
 
 def test_sliders_answer_json_and_a_page_without_scripts(world, as_user):
+    services.round_reveal(actor=world.coe_lead, meeting=world.round)
     client = as_user(world.executive)
     address = url("round-what-if", world.round.pk)
     weights = {"roi": "10", "feasibility": "10", "data": "80"}
@@ -243,7 +244,8 @@ def test_rounds_open_and_close_on_the_page(cast, criteria, as_user):
         "title": "R",
         "criteria_set": str(criteria.pk),
         "use_cases": [str(cast.ours.pk)],
-        "raters": [str(cast.plant_manager.pk)],
+        "seats": [f"plant_manager:{cast.plant_manager.pk}"],
+        "weighting": "criteria",
     }
     assert client.post(url("round-create"), body).status_code == 302
     meeting = ScoringRound.objects.get()

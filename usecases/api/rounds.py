@@ -16,8 +16,8 @@ from portal.core.api.viewsets import BaseViewSet, CreateMixin, DestroyMixin, Ent
 from portal.core.errors import InvalidInput
 from portal.core.models import User
 from portal.core.roles import ROLES
-from usecases import filters, models, ranking, services
-from usecases.api.serializers import RankingSerializer, WhatIfSerializer
+from usecases import filters, models, ranking, services, standing
+from usecases.api.ranking import RankingSerializer, WhatIfSerializer
 from usecases.choices import RoundState
 
 _TIMES = ("created_at", "updated_at", "id")
@@ -285,7 +285,7 @@ class ScoringRoundViewSet(CreateMixin, UpdateMixin, DestroyMixin, BaseViewSet):
     def results(self, request: Request, pk: str) -> Response:
         """The frozen result of a closed round, or that of the first vote once it is revealed; before, nothing."""
         obj = self.get_object_for("view")
-        return self.with_etag(request, results_of(obj) | {"state": obj.state})
+        return self.with_etag(request, results_of(obj, request.user) | {"state": obj.state})
 
     @extend_schema(request=WhatIfSerializer, responses=RankingSerializer, filters=False)
     @action(detail=True, methods=["post"], url_path="what-if", pagination_class=None)
@@ -294,7 +294,8 @@ class ScoringRoundViewSet(CreateMixin, UpdateMixin, DestroyMixin, BaseViewSet):
         obj = self.get_object_for("view")
         asked = WhatIfSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        return Response(ranking.rank(ranking.shown(obj), asked.validated_data["weights"]))
+        said = asked.validated_data
+        return Response(ranking.rank(standing.of_round(request.user, obj), said.get("weights"), said.get("sub_weights")))
 
 
 _CHANGEABLE = {"title", "due_at", "role_weights"}
@@ -314,19 +315,22 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def results_of(meeting: models.ScoringRound) -> dict[str, Any]:
-    """What everybody who sees the round may know of its result now."""
+def results_of(meeting: models.ScoringRound, user: Any) -> dict[str, Any]:
+    """What this person may know of a round's result now: of the use cases they may see, and nothing before the reveal."""
     if meeting.state == RoundState.OPEN:
         return dict(_NOTHING)
+    table = standing.of_round(user, meeting)
+    seen = {str(case.pk) for case in table.cases}
+    found = ranking.told(meeting, table)
     if meeting.state == RoundState.CLOSED:
-        return {"changes": [], "pairwise": None} | meeting.result | {"private": False}
-    loaded = ranking.shown(meeting)
-    return ranking.rank(loaded) | {
-        "agreement": ranking.agreement(loaded),
-        "changes": [],
-        "pairwise": ranking.comparison(loaded),
-        "private": False,
-    }
+        more = {name: meeting.result.get(name, empty) for name, empty in (("agreement", []), ("changes", []))}
+        more["pairwise"] = meeting.result.get("pairwise")
+    else:
+        loaded = ranking.shown(meeting)
+        more = {"agreement": ranking.agreement(loaded), "changes": [], "pairwise": ranking.comparison(loaded)}
+    for name in ("agreement", "changes"):
+        more[name] = [row for row in more[name] if row["use_case"] in seen]
+    return found | more | {"private": False}
 
 
 class RatingViewSet(ReadViewSet):

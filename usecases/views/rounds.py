@@ -219,11 +219,7 @@ class RoundPage(Page):
         table = standing.of_round(self.request.user, meeting)
         seen = {str(c.pk) for c in table.cases}
         shown = case if case is not None and str(case.pk) in seen else next(iter(table.cases), None)
-        result = (
-            ranking.rank(table)
-            if meeting.state != RoundState.CLOSED or "sub_weights" not in meeting.result
-            else {**meeting.result, "rows": [row for row in meeting.result["rows"] if row["id"] in seen]}
-        )
+        result = ranking.told(meeting, table)
         agreement = [row for row in ranking.agreement(loaded) if row["use_case"] in seen]
         names = loaded.model.names
         compared = ranking.comparison(loaded)
