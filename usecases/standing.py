@@ -11,9 +11,9 @@ import numpy as np
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
-from portal.core.errors import DomainError
+from portal.core.errors import DomainError, InvalidInput
 from usecases import ranking
-from usecases.choices import RoundState, SetState, UseCaseState
+from usecases.choices import CriterionSource, RoundState, SetState, UseCaseState
 from usecases.domain import scoring
 from usecases.models import CriteriaSet, Criterion, ScoringRound, UseCase
 from usecases.opinions import share
@@ -21,6 +21,7 @@ from usecases.ranking import Model
 
 #: Of a whole programme: more would wait longer than a slider may.
 MAX_CASES = 400
+Asked = tuple[dict[str, float] | None, dict[str, float] | None]
 
 
 @dataclass
@@ -48,7 +49,7 @@ def of_round(user: Any, meeting: ScoringRound) -> Table:
     """What this person may see of a round's standing. Raises DomainError while the answers are private."""
     if meeting.state == RoundState.OPEN:
         raise DomainError(
-            "round_private",
+            "not_revealed",
             _("Private until revealed: nobody sees a ranking while people still rate for themselves."),
             {"state": meeting.state},
         )
@@ -172,6 +173,41 @@ def by_top(table: Table) -> dict[Any, dict[str, float | None]]:
 
 
 def _comparable(model: Model, meeting: ScoringRound) -> set[str]:
-    """Keys whose question and levels the round's version shares with this one."""
-    theirs = {c.key: c.rubric for c in meeting.criteria_set.criteria.all()}
-    return {leaf.key for leaf in model.leaves if theirs.get(leaf.key) == leaf.rubric}
+    """Keys whose question and levels the round's version shares with this one, and its anchors where it is measured."""
+    theirs = {c.key: c for c in meeting.criteria_set.criteria.all()}
+    return {leaf.key for leaf in model.leaves if leaf.key in theirs and _asks(theirs[leaf.key]) == _asks(leaf)}
+
+
+def _asks(leaf: Criterion) -> tuple[Any, ...]:
+    # A measured rating has been made with its anchors; a judged one is turned into a value here.
+    if leaf.source == CriterionSource.MEASURED:
+        return leaf.source, leaf.fact, leaf.anchor_low, leaf.anchor_high
+    return leaf.source == CriterionSource.DERIVED, leaf.rubric
+
+
+def asked_weights(model: Model, query: Mapping[str, str]) -> Asked:
+    """The weights an address asks for, by criterion key; who is not named keeps the agreed one. None: nothing was asked.
+
+    Raises InvalidInput at each key whose value is no number.
+    """
+    wrong: dict[str, str] = {}
+
+    def read(agreed: dict[str, float], scale: float) -> dict[str, float] | None:
+        given = {key: query[key] for key in agreed if key in query}
+        for key, text in given.items():
+            try:
+                if not math.isfinite(float(text)):
+                    raise ValueError
+            except ValueError:
+                wrong[key] = _("A weight must be a number.")
+        if wrong or not given:
+            return None
+        return {key: float(given[key]) if key in given else round(scale * agreed[key]) for key in agreed}
+
+    tops = dict(zip(model.tree.top_keys, model.tree.top_weights.tolist(), strict=True))
+    # A criterion without sub-criteria is its own only leaf: there is nothing to weigh below it.
+    subs = {k: float(w) for k, w in zip(model.tree.keys, model.tree.within, strict=True) if k not in tops}
+    found = read(tops, 100), read(subs, 100)
+    if wrong:
+        raise InvalidInput(wrong)
+    return found

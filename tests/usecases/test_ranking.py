@@ -43,7 +43,7 @@ def test_a_round_is_private_until_revealed(cast, rated, client):
     assert "Private until revealed" in answer.content.decode()
     with pytest.raises(DomainError) as refusal:
         standing.of_round(cast.coe_lead, rated)
-    assert refusal.value.code == "round_private"
+    assert refusal.value.code == "not_revealed"
 
 
 def test_the_page_says_sentence_charts_and_second_opinions(cast, closed, client):

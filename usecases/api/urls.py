@@ -1,6 +1,6 @@
 from typing import Any
 
-from usecases.api import business, gates, imports, outcomes, rounds, views
+from usecases.api import business, gates, imports, outcomes, ranking, rounds, views
 
 
 def register(router: Any) -> None:
@@ -12,6 +12,7 @@ def register(router: Any) -> None:
     router.register("scoring-rounds", rounds.ScoringRoundViewSet, "scoring-round")
     router.register("ratings", rounds.RatingViewSet, "rating")
     router.register("judgements", rounds.JudgementViewSet, "judgement")
+    router.register("ranking", ranking.RankingViewSet, "ranking")
     router.register("business-cases", business.BusinessCaseViewSet, "business-case")
     router.register("exchange-rates", business.ExchangeRateViewSet, "exchange-rate")
     router.register("", imports.ImportViewSet, "import")

@@ -5,7 +5,6 @@ One address answers twice: the page, and for the sliders (``Accept: application/
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
@@ -26,35 +25,6 @@ from usecases.ranking import Model
 from usecases.standing import Table
 
 ROUNDS = ScoringRound.objects.select_related("criteria_set", "facilitator")
-Asked = tuple[dict[str, float] | None, dict[str, float] | None]
-
-
-def asked_weights(model: Model, query: QueryDict) -> Asked:
-    """The weights an address asks for, by criterion key; who is not named keeps the agreed one. None: nothing was asked.
-
-    Raises InvalidInput at each key whose value is no number.
-    """
-    wrong: dict[str, str] = {}
-
-    def read(agreed: dict[str, float], scale: float) -> dict[str, float] | None:
-        given = {key: query[key] for key in agreed if key in query}
-        for key, text in given.items():
-            try:
-                if not math.isfinite(float(text)):
-                    raise ValueError
-            except ValueError:
-                wrong[key] = _("A weight must be a number.")
-        if wrong or not given:
-            return None
-        return {key: float(given[key]) if key in given else round(scale * agreed[key]) for key in agreed}
-
-    tops = dict(zip(model.tree.top_keys, model.tree.top_weights.tolist(), strict=True))
-    # A criterion without sub-criteria is its own only leaf: there is nothing to weigh below it.
-    subs = {k: float(w) for k, w in zip(model.tree.keys, model.tree.within, strict=True) if k not in tops}
-    found = read(tops, 100), read(subs, 100)
-    if wrong:
-        raise InvalidInput(wrong)
-    return found
 
 
 def sliders(model: Model, result: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -229,9 +199,9 @@ class RankingPage(Page):
         if table is None:
             return self.render("usecases/ranking_empty.html", about)
         wrong: list[dict[str, Any]] = []
-        weights: Asked = (None, None)
+        weights: standing.Asked = (None, None)
         try:
-            weights = asked_weights(table.model, request.GET)
+            weights = standing.asked_weights(table.model, request.GET)
             result = ranking.rank(table, *weights)
         except InvalidInput as error:
             if self.wants_json:
