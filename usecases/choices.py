@@ -48,6 +48,13 @@ class CriterionSource(TextChoices):
     DERIVED = "derived", _("Derived from the business case")
 
 
+class WeightMethod(TextChoices):
+    DIRECT = "direct", _("Percents")
+    SWING = "swing", _("Swing")
+    RANK_ORDER = "rank_order", _("Order only")
+    AHP = "ahp", _("In pairs")
+
+
 class RoundState(TextChoices):
     OPEN = "open", _("First vote")
     REVEALED = "revealed", _("Revealed")

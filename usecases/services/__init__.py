@@ -4,10 +4,13 @@ from usecases.services.business import business_case_create, business_case_in, b
 from usecases.services.comments import comment_create, comment_edit, comment_withdraw
 from usecases.services.criteria import (
     criteria_set_create,
+    criteria_set_delete,
     criteria_set_next,
     criteria_set_publish,
+    criteria_weights_set,
     criterion_create,
     criterion_delete,
+    criterion_move,
     criterion_update,
 )
 from usecases.services.decisions import (
@@ -90,10 +93,13 @@ __all__ = [
     "comment_withdraw",
     "condition_meet",
     "criteria_set_create",
+    "criteria_set_delete",
     "criteria_set_next",
     "criteria_set_publish",
+    "criteria_weights_set",
     "criterion_create",
     "criterion_delete",
+    "criterion_move",
     "criterion_update",
     "decisions_allowed",
     "document_check",
