@@ -68,42 +68,6 @@ class CriterionSerializer(EntitySerializer):
         validators: ClassVar[list[Any]] = []
 
 
-class WhatIfSerializer(serializers.Serializer[Any]):
-    weights = serializers.DictField(
-        child=serializers.FloatField(min_value=0, max_value=1_000_000),
-        help_text="Top criterion key to relative weight; all of them.",
-    )
-
-
-class RankedSerializer(serializers.Serializer[Any]):
-    id = serializers.CharField()
-    title = serializers.CharField()
-    rank = serializers.IntegerField()
-    score = serializers.FloatField(help_text="0 to 1.")
-    known = serializers.FloatField(help_text="Share of the weight that is known, 0 to 1.")
-    low = serializers.FloatField()
-    high = serializers.FloatField()
-    by_top = serializers.DictField(child=serializers.FloatField(allow_null=True))
-    first = serializers.FloatField(help_text="Share of plausible weightings in which it is first.")
-    keeps_place = serializers.FloatField(
-        help_text="Share of plausible weightings in which it keeps its place or better."
-    )
-    acceptability = serializers.ListField(child=serializers.FloatField())
-
-
-class RankingSerializer(serializers.Serializer[Any]):
-    rows = RankedSerializer(many=True)
-    verdict = serializers.CharField(allow_blank=True)
-    winner = serializers.CharField(required=False)
-    sentence = serializers.CharField(allow_blank=True)
-    flip = serializers.CharField(allow_blank=True)
-    smallest_change = serializers.FloatField(required=False, allow_null=True)
-    weights = serializers.DictField(child=serializers.FloatField())
-    unrated = serializers.ListField(child=serializers.CharField())
-    draws = serializers.IntegerField()
-    kappa = serializers.FloatField()
-
-
 class AdoptionSerializer(EntitySerializer):
     class Meta:
         model = models.Adoption
