@@ -66,4 +66,5 @@ GATES: dict[str, Deed] = {
     "gate-review want_by": Deed(body=_soon),
     "usecases:review-want-by": Deed(body=_soon_form),
     "gate-review check": Deed(body=_copy),
+    "usecases:review-verify": Deed(body=_copy),
 }

@@ -18,6 +18,8 @@ from usecases.services.decisions import Term, labels
 
 #: How many lines of a recycle's list are typed rather than ticked.
 MOST_LINES = 20
+#: A copy of a frozen document is not larger, in bytes or characters.
+LARGEST = 2_000_000
 
 
 class Moment(forms.DateTimeInput):
@@ -247,14 +249,31 @@ class DocumentForm(forms.Form):
     """A copy of the frozen document, to be held against what was signed."""
 
     document = forms.FileField(
+        required=False,
         label=_("Your copy"),
         help_text=_("The JSON file as it was downloaded, up to 2 MB. It is read and not kept."),
         max_length=200,
     )
+    text = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=LARGEST,
+        label=_("Or its text"),
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+    )
 
-    def clean_document(self) -> bytes:
-        sent = self.cleaned_data["document"]
-        if sent.size > 2_000_000:
-            raise forms.ValidationError(_("This is larger than 2 MB: no frozen document is."))
-        content: bytes = sent.read()
-        return content
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        sent = data.get("document")
+        if sent is not None and sent.size > LARGEST:
+            self.add_error("document", _("This is larger than 2 MB: no frozen document is."))
+        elif sent is None and not data.get("text") and not self.errors:
+            self.add_error("document", _("Choose the file, or paste its text."))
+        return data
+
+    def content(self) -> tuple[str, bytes]:
+        """The field that was used, and its bytes."""
+        sent = self.cleaned_data.get("document")
+        if sent is not None:
+            return "document", sent.read()
+        return "text", self.cleaned_data["text"].encode("utf-8", "replace")

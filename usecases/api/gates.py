@@ -225,7 +225,10 @@ class GateReviewViewSet(CreateMixin, _Verbs):
         """Hold a copy of the document against what was signed. Nothing is kept."""
         obj = self.get_object_for("view")
         text = self.asked(request, shapes.DocumentSerializer)["text"]
-        return Response(services.document_check(obj, text.encode("utf-8", "replace")))
+        found = services.document_check(obj, text.encode("utf-8", "replace"))
+        if found["problem"]:
+            raise InvalidInput({"text": found["problem"]})
+        return Response(found)
 
     @extend_schema(responses={(200, "application/json"): OpenApiTypes.BINARY}, filters=False)
     @action(detail=True, methods=["get"], pagination_class=None)

@@ -277,7 +277,6 @@ class CheckedSerializer(serializers.Serializer[Any]):
     same_values = serializers.BooleanField()
     sha256 = serializers.CharField()
     differences = serializers.ListField(child=serializers.CharField())
-    problem = serializers.CharField(allow_blank=True)
 
 
 class VerifiedSignatureSerializer(serializers.Serializer[Any]):

@@ -128,19 +128,19 @@ def comment_edit(
         )
     kept = list(comment.mentions.all()) if mentions is None else mentions
     text, people = _checked(comment.gate, text, kept)
-    before = len(comment.text)
+    before = comment.text
     versioned_update(
         comment, expected_version=expected_version, where={"withdrawn_at": None}, text=text, edited_at=wall_now()
     )
     comment.mentions.set(people)
-    audit.record(actor=actor, action="comment.edit", obj=comment, changes={"characters": [before, len(text)]})
+    audit.record(actor=actor, action="comment.edit", obj=comment, changes={"text": [before, text]})
     _tell(comment, people, actor)
     return comment
 
 
 @transaction.atomic
 def comment_withdraw(*, actor: Any, comment: GateComment, expected_version: int | None = None) -> GateComment:
-    """Take one's own words back: the place stays, the words go. The audit trail keeps that it was there, not what it said."""
+    """Take one's own words back: the place stays, the words go. The audit trail keeps that it was there, and how it was edited."""
     if comment.withdrawn_at is not None:
         raise DomainError("wrong_state", "This comment was withdrawn already.")
     versioned_update(

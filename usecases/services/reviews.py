@@ -335,7 +335,8 @@ def _of_texts(text: str, document: Any) -> list[str]:
 
 
 def document_check(review: GateReview, content: bytes) -> dict[str, Any]:
-    """Whether a copy is the document that was signed: byte by byte, or at least in every value. Says where it differs."""
+    """Whether a copy is the document that was signed: byte by byte, or at least in every value. Says where it differs, or in
+    ``problem`` why nothing can be compared."""
     digest = hashlib.sha256(content).hexdigest()
     same_bytes = hmac.compare_digest(digest, review.snapshot_sha256)
     answer = {"same_bytes": same_bytes, "same_values": same_bytes, "sha256": digest, "differences": [], "problem": ""}

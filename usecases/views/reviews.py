@@ -159,7 +159,12 @@ class ReviewVerify(FormPage):
         form = DocumentForm(request.POST, request.FILES)
         if not form.is_valid():
             return self.show(review, form, 422)
-        self.checked = services.document_check(review, form.cleaned_data["document"])
+        field, content = form.content()
+        found = services.document_check(review, content)
+        if found["problem"]:
+            form.add_error(field, found["problem"])
+            return self.show(review, form, 422)
+        self.checked = found
         return self.show(review, DocumentForm())
 
     checked: dict[str, Any] | None = None
