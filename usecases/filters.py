@@ -152,3 +152,35 @@ class SignatureFilter(filters.FilterSet):
     class Meta:
         model = models.Signature
         fields = ["review", "approves"]
+
+
+class ScenarioFilter(filters.FilterSet):
+    q = filters.CharFilter(field_name="name", lookup_expr="icontains", label="Name contains")
+
+    class Meta:
+        model = models.Scenario
+        fields = ["q", "of_record", "currency"]
+
+
+class ExclusionFilter(filters.FilterSet):
+    scenario = _seen(models.Scenario)
+
+    class Meta:
+        model = models.Exclusion
+        fields = ["scenario"]
+
+
+class EffortNeedFilter(filters.FilterSet):
+    use_case = _seen(models.UseCase)
+
+    class Meta:
+        model = models.EffortNeed
+        fields = ["use_case", "role"]
+
+
+class PortfolioRunFilter(filters.FilterSet):
+    scenario = _seen(models.Scenario)
+
+    class Meta:
+        model = models.PortfolioRun
+        fields = ["scenario", "kind"]

@@ -42,6 +42,16 @@ from usecases.services.outcomes import (
     reading_upsert,
     target_better,
 )
+from usecases.services.portfolio import (
+    efforts_put,
+    run_cancel,
+    run_start,
+    scenario_adopt,
+    scenario_copy,
+    scenario_create,
+    scenario_delete,
+    scenario_update,
+)
 from usecases.services.ratings import judgements_put, ratings_put, votes_keep
 from usecases.services.reminders import gates_remind, review_remind
 from usecases.services.reviews import (
@@ -103,6 +113,7 @@ __all__ = [
     "criterion_update",
     "decisions_allowed",
     "document_check",
+    "efforts_put",
     "gate_before",
     "gate_measure",
     "gate_reopen",
@@ -141,6 +152,13 @@ __all__ = [
     "round_second_vote",
     "round_update",
     "round_withdraw",
+    "run_cancel",
+    "run_start",
+    "scenario_adopt",
+    "scenario_copy",
+    "scenario_create",
+    "scenario_delete",
+    "scenario_update",
     "seat_add",
     "seat_remove",
     "signing_kind",

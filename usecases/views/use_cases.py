@@ -1,4 +1,4 @@
-"""Use cases: three views of one list, the use case with its tabs, outcomes, adoptions, the portfolio as far as it goes."""
+"""Use cases: three views of one list, the use case with its tabs, outcomes, adoptions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import F
-from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -17,7 +16,6 @@ from portal.core.pages import (
     DetailPage,
     FormPage,
     ListPage,
-    Page,
     PanelsPart,
     UpdatePage,
 )
@@ -255,15 +253,3 @@ class UseCasePanels(PanelsPart):
 
     def trail(self) -> list[tuple[str, str]]:
         return [(_("Use cases"), reverse("usecases:use-cases"))]
-
-
-class PortfolioPage(Page):
-    title = "Portfolio"
-
-    def get(self, request: HttpRequest) -> HttpResponse:
-        cases = list(UseCase.objects.permitted(request.user).select_related("business_case", "sponsor"))
-        scores = latest_scores(cases)
-        ranked = sorted(cases, key=lambda c: (-(scores.get(c.pk) or {}).get("score", -1.0), c.title))
-        return self.render(
-            "usecases/portfolio.html", {"rows": [{"case": c, "score": scores.get(c.pk)} for c in ranked]}
-        )
