@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from usecases import ranking, votes
 from usecases.choices import RoundState
-from usecases.loading import Loaded, Model, told_opinion
+from usecases.loading import Loaded, Model, framed, told_opinion
 from usecases.measured import MeasuredScore
 from usecases.models import Criterion, Judgement, Rating, ScoringRound, Seat, UseCase
 
@@ -60,11 +60,9 @@ def of(meeting: ScoringRound, user: Any, loaded: Loaded | None) -> Ballot:
     if loaded is not None:
         own = [r for r in loaded.every if r.rater_id == user.pk]
         return Ballot(meeting, loaded.model, loaded.cases, loaded.seats, loaded.measured, own, compared)
-    model = ranking.model_of(meeting.criteria_set)
-    cases = list(meeting.use_cases.select_related("business_case").order_by("title", "pk"))
-    seats = votes.seats_of(meeting)
-    own = list(Rating.objects.filter(round=meeting, rater=user)) if user.pk in seats else []
-    return Ballot(meeting, model, cases, seats, votes.scores(meeting, cases, model.leaves), own, compared)
+    frame = framed(meeting)
+    own = list(Rating.objects.filter(round=meeting, rater=user)) if user.pk in frame.seats else []
+    return Ballot(meeting, frame.model, frame.cases, frame.seats, frame.measured, own, compared)
 
 
 def text_of(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from django.utils.translation import gettext as _
@@ -88,14 +88,12 @@ def shown(meeting: ScoringRound) -> Loaded:
 
 def load(meeting: ScoringRound) -> Loaded:
     """Ratings of a round as the group's values: of the newest vote that is not private. Seven queries whatever its size."""
-    model = model_of(meeting.criteria_set)
-    cases = list(meeting.use_cases.select_related("business_case").order_by("title", "pk"))
+    frame = framed(meeting)
+    model, cases, seats, measured = frame.model, frame.cases, frame.seats, frame.measured
     every = list(Rating.objects.filter(round=meeting).select_related("criterion"))
     rows = votes.effective(every, votes.last_vote(meeting))
-    seats = votes.seats_of(meeting)
     weights = votes.role_weights(meeting, {s.role for s in seats.values()} | {r.rater_role for r in rows})
     keys = [c.key for c in model.leaves]
-    measured = votes.scores(meeting, cases, model.leaves)
     known = votes.numbers(measured)
     found = votes.answers([r for r in rows if r.criterion.key in keys], cases, keys, seats, known, weights, RATERS)
     raters: dict[Any, set[Any]] = {case.pk: set() for case in cases}
@@ -204,20 +202,44 @@ def comparison(loaded: Loaded) -> dict[str, Any] | None:
     return {"raters": found.answered} | told_opinion(loaded.model.tops, found)
 
 
-def progress(meeting: ScoringRound, loaded: Loaded | None = None) -> list[dict[str, Any]]:
+class Frame(Protocol):
+    """What of a round is no answer: read once for a page, whoever looks."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def cases(self) -> list[UseCase]: ...
+    @property
+    def seats(self) -> dict[Any, Seat]: ...
+    @property
+    def measured(self) -> dict[tuple[Any, str], MeasuredScore]: ...
+
+
+@dataclass
+class _Frame:
+    model: Model
+    cases: list[UseCase]
+    seats: dict[Any, Seat]
+    measured: dict[tuple[Any, str], MeasuredScore]
+
+
+def framed(meeting: ScoringRound) -> _Frame:
+    model = model_of(meeting.criteria_set)
+    cases = list(meeting.use_cases.select_related("business_case").order_by("title", "pk"))
+    return _Frame(model, cases, votes.seats_of(meeting), votes.scores(meeting, cases, model.leaves))
+
+
+def progress(meeting: ScoringRound, frame: Frame | None = None) -> list[dict[str, Any]]:
     """How far each rater is in the vote of the round's state: answers given ("don't know" counts) of answers asked for.
 
     Nobody is asked for what is measured. Counts only, never a value: this is shown while the answers are private.
     """
     vote = votes.current_vote(meeting)
-    model = loaded.model if loaded is not None else model_of(meeting.criteria_set)
-    if loaded is not None:
-        cases, known, seats = loaded.cases, loaded.derived, loaded.seats
-        rows: Any = [(r.rater_id, r.use_case_id, r.criterion_id, r.vote) for r in loaded.every]
+    frame = frame or framed(meeting)
+    model, cases, seats, known = frame.model, frame.cases, frame.seats, votes.numbers(frame.measured)
+    if isinstance(frame, Loaded):
+        rows: Any = [(r.rater_id, r.use_case_id, r.criterion_id, r.vote) for r in frame.every]
     else:
-        cases = list(meeting.use_cases.select_related("business_case"))
-        known = votes.numbers(votes.scores(meeting, cases, model.leaves))
-        seats = votes.seats_of(meeting)
         rows = Rating.objects.filter(round=meeting).order_by()
         rows = rows.values_list("rater_id", "use_case_id", "criterion_id", "vote")
     asked = {(case.pk, leaf.pk) for case in cases for leaf in model.leaves if (case.pk, leaf.key) not in known}

@@ -45,15 +45,18 @@ class Table:
         return int(missing[~missing.all(axis=1)].sum())
 
 
-def of_round(user: Any, meeting: ScoringRound) -> Table:
-    """What this person may see of a round's standing. Raises DomainError while the answers are private."""
+def of_round(user: Any, meeting: ScoringRound, loaded: ranking.Loaded | None = None) -> Table:
+    """What this person may see of a round's standing. Raises DomainError while the answers are private.
+
+    ``loaded``: the round's answers, where they have been read already.
+    """
     if meeting.state == RoundState.OPEN:
         raise DomainError(
             "not_revealed",
             _("Private until revealed: nobody sees a ranking while people still rate for themselves."),
             {"state": meeting.state},
         )
-    table = _frozen(meeting) if meeting.state == RoundState.CLOSED else _loaded(meeting)
+    table = _frozen(meeting) if meeting.state == RoundState.CLOSED else _loaded(meeting, loaded)
     ids = [case.pk for case in table.cases]
     visible = set(UseCase.objects.permitted(user).filter(pk__in=ids).values_list("pk", flat=True))
     # Who sits in the round has rated all of it; others see only what they may see anyway.
@@ -65,8 +68,8 @@ def of_round(user: Any, meeting: ScoringRound) -> Table:
     return replace(table, cases=cases, values=table.values[keep], seen=visible)
 
 
-def _loaded(meeting: ScoringRound) -> Table:
-    loaded = ranking.load(meeting)
+def _loaded(meeting: ScoringRound, loaded: ranking.Loaded | None) -> Table:
+    loaded = loaded or ranking.shown(meeting)
     return Table(loaded.model, list(loaded.cases), loaded.values, dict.fromkeys((c.pk for c in loaded.cases), meeting))
 
 

@@ -207,7 +207,7 @@ def opinion(tops: Sequence[Criterion], rows: Iterable[Judgement]) -> Opinion:
     given = {
         (place[row.first_id], place[row.second_id]): row.value
         for row in rows
-        if row.first_id in place and row.second_id in place
+        if row.first_id in place and row.second_id in place and place[row.first_id] < place[row.second_id]
     }
     asked = len(pairs(tops))
     if len(given) < asked or not asked:

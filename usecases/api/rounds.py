@@ -26,20 +26,19 @@ _ROLES = [(role.key, str(role.label)) for role in ROLES.values()]
 _VOTE = {"required": False, "allow_null": True, "min_value": 1, "max_value": 2}
 
 
-class SeatSerializer(EntitySerializer):
-    """One invited person and the role they rate in."""
+def _person() -> serializers.PrimaryKeyRelatedField[User]:
+    return serializers.PrimaryKeyRelatedField(queryset=User.objects.filter(is_active=True))
 
+
+class SeatSerializer(StrictSerializer):
+    """One invited person and the role they rate in; without a role it is the one gate 1 asks for."""
+
+    person = _person()
     role = serializers.ChoiceField(choices=_ROLES, required=False, allow_blank=True)
 
-    class Meta:
-        model = models.Seat
-        fields = ["person", "role"]
 
-
-class UnseatSerializer(EntitySerializer):
-    class Meta:
-        model = models.Seat
-        fields = ["person"]
+class UnseatSerializer(StrictSerializer):
+    person = _person()
 
 
 class ScoringRoundSerializer(EntitySerializer):

@@ -27,12 +27,15 @@ NOT_RATING = ("external_partner", "integrator")
 MOST_COMPARED = 10
 
 
-def may_lead(meeting: ScoringRound, user: Any) -> bool:
-    """Whether somebody may reveal, close and change a round: its facilitator, or who may change all of its use cases."""
+def may_lead(meeting: ScoringRound, user: Any, use_cases: int | None = None) -> bool:
+    """Whether somebody may reveal, close and change a round: its facilitator, or who may change all of its use cases.
+
+    ``use_cases``: how many these are, where that is known.
+    """
     if meeting.facilitator_id == user.pk:
         return True
     allowed = UseCase.objects.permitted(user, "change").filter(rounds=meeting).count()
-    return 0 < allowed >= meeting.use_cases.count()
+    return 0 < allowed >= (meeting.use_cases.count() if use_cases is None else use_cases)
 
 
 def require_lead(meeting: ScoringRound, user: Any, verb: str) -> None:

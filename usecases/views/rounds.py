@@ -175,8 +175,8 @@ class RoundPage(Page):
         chosen = self.request.POST.get("use_case") or self.request.GET.get("case")
         case = next((c for c in paper.cases if str(c.pk) == chosen), None) or next(iter(paper.cases), None)
         seat = paper.seats.get(user.pk)
-        progress = ranking.progress(meeting, loaded)
-        leads = services.may_lead(meeting, user)
+        progress = ranking.progress(meeting, loaded or paper)
+        leads = services.may_lead(meeting, user, len(paper.cases))
         context: dict[str, Any] = {
             "title": meeting.title,
             "breadcrumbs": [(_("Scoring"), reverse("usecases:rounds")), (meeting.title, "")],
@@ -216,7 +216,7 @@ class RoundPage(Page):
         return context
 
     def revealed(self, meeting: ScoringRound, loaded: Any, case: UseCase | None, *, leads: bool) -> dict[str, Any]:
-        table = standing.of_round(self.request.user, meeting)
+        table = standing.of_round(self.request.user, meeting, loaded)
         seen = {str(c.pk) for c in table.cases}
         shown = case if case is not None and str(case.pk) in seen else next(iter(table.cases), None)
         result = ranking.told(meeting, table)

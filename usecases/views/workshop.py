@@ -32,7 +32,9 @@ class Answering(RoundPage):
 
     def vote(self) -> int | None:
         raw = self.request.POST.get("vote", "")
-        return int(raw) if raw in {"1", "2"} else None
+        if raw not in {"", "1", "2"}:
+            raise InvalidInput({"vote": _("This form names a vote that there is not: open the page again.")})
+        return int(raw) if raw else None
 
     @property
     def scripted(self) -> bool:
