@@ -194,7 +194,9 @@ def _change(gain: float) -> str:
 
 
 def _by_spread(outcome: Outcome, before: list[KpiReading], gain: float) -> Proof:
-    found = domain.spread([r.value for r in before], [r.exposure for r in before], gain) if before else None
+    falls = outcome.direction == Direction.DOWN
+    values, exposure = [r.value for r in before], [r.exposure for r in before]
+    found = domain.spread(values, exposure, gain, falls=falls) if before else None
     if found is None:
         return Proof(
             outcome,

@@ -121,7 +121,9 @@ class Line:
         t = np.arange(quarters + 1, dtype=float)
         q = t - (self.first - 1) - delay[:, None]
         tau = ramp[:, None]
-        started = np.where(tau > 0, -np.expm1(-np.maximum(q, 0.0) / np.where(tau > 0, tau, 1.0)), np.clip(q, 0.0, 1.0))
+        with np.errstate(over="ignore"):  # a ramp of next to nothing is full at once
+            grown = -np.expm1(-np.maximum(q, 0.0) / np.where(tau > 0, tau, 1.0))
+        started = np.where(tau > 0, grown, np.clip(q, 0.0, 1.0))
         share = np.where((q > 0) & (t >= self.first), started, 0.0)
         if self.last is not None:
             share = np.where(t <= self.last, share, 0.0)

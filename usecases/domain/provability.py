@@ -123,7 +123,8 @@ def power(
     true = ratio * exposure_ratio / (1.0 + ratio * exposure_ratio)
     critical = np.floor(_largest_rejected(totals, null, alpha / 2))
     reached = critical >= 0
-    return float((weight[reached] * special.bdtr(critical[reached], totals[reached], true)).sum())
+    chance = (weight[reached] * special.bdtr(critical[reached], totals[reached], true)).sum()
+    return float(min(1.0, chance))
 
 
 def _largest_rejected(totals: NDArray[np.int64], null: float, tail: float) -> Array:
@@ -258,13 +259,15 @@ def spread(
     exposure: ArrayLike,
     gain: float,
     *,
+    falls: bool = True,
     wanted_power: float = POWER,
     confidence: float = CONFIDENCE,
 ) -> Spread | None:
     """What it takes to prove a gain (a share of the baseline) in a ratio of sums; None where the blocks cannot tell.
 
-    The ratio R = sum y / sum e has the relative standard error c / sqrt(n), c the deviation of y - R e over the mean of y; with n
-    blocks before and after that of the relative change is about c sqrt(2 / n), which must be gain / (z(1 - alpha/2) + z(power)).
+    The ratio R = sum y / sum e has the relative standard error c / sqrt(n), c the deviation of y - R e over the mean of y. With n
+    blocks before and after, as noisy as each other, that of the relative change is c sqrt((1 + r^2) / n), r = 1 - gain where the
+    KPI ``falls`` and 1 + gain where it rises; it must be gain / (z(1 - alpha/2) + z(power)).
     """
     share_of(gain, "gain")
     y, e = np.asarray(totals, dtype=float), np.asarray(exposure, dtype=float)
@@ -279,5 +282,6 @@ def spread(
     z = special.ndtri((1 + share_of(confidence, "confidence")) / 2) + special.ndtri(
         share_of(wanted_power, "wanted_power")
     )
-    needed = max(MIN_BLOCKS, math.ceil(2.0 * (variation * z / gain) ** 2))
+    after = 1.0 - gain if falls else 1.0 + gain
+    needed = max(MIN_BLOCKS, math.ceil((1.0 + after**2) * (variation * z / gain) ** 2))
     return Spread(int(y.size), variation, needed)
