@@ -243,3 +243,46 @@ def test_thirty_use_cases_by_twelve_answer_a_slider_in_few_queries(cast, client,
         body = ask(client, page(meeting), roi=60, feasibility=30, data=10).json()
     assert len(body["rows"]) == 30
     assert np.isclose(sum(float(c) for c in body["charts"]["heat"]["figure"]["data"][0]["z"][0]), 100, atol=1)
+
+
+def test_the_programme_reads_little_however_many_rounds(cast, client, django_assert_max_num_queries):
+    from tests.usecases.workshop import thirty_by_twelve
+
+    thirty_by_twelve(cast)
+    client.force_login(cast.coe_lead)
+    client.get(reverse("usecases:ranking"))
+    with django_assert_max_num_queries(12):
+        assert client.get(reverse("usecases:ranking")).status_code == 200
+    with django_assert_max_num_queries(12):
+        assert client.get(reverse("usecases:use-cases"), {"view": "bubble"}).status_code == 200
+
+
+def test_the_api_has_the_programme_and_takes_the_weights_of_the_address(cast, closed, api):
+    api_client = api(cast.coe_lead)
+    body = api_client.get("/api/v1/ranking").json()
+    assert [row["title"] for row in body["rows"]] == ["Ours", "Theirs"]
+    assert set(body["rounds"].values()) == {str(closed.pk)}
+    moved = api_client.get("/api/v1/ranking", {"roi": 20, "feasibility": 30, "data": 50}).json()
+    assert moved["weights"] == {"roi": 0.2, "feasibility": 0.3, "data": 0.5}
+    for wrong in ({"no_such": 1}, {"roi": "x"}, {"roi": -1}):
+        answer = api_client.get("/api/v1/ranking", wrong)
+        assert answer.status_code == 400, answer.content
+    tag = api_client.get("/api/v1/ranking")["ETag"]
+    assert api_client.get("/api/v1/ranking", headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_the_api_of_a_round_tries_weights_of_sub_criteria(cast, closed, api):
+    api_client = api(cast.coe_lead)
+    address = f"/api/v1/scoring-rounds/{closed.pk}/what-if"
+    body = api_client.post(address, {"sub_weights": {"coverage": 1, "network": 3}}, format="json").json()
+    assert body["sub_weights"]["network"] == 0.75
+    assert [row["criterion"] for row in body["sub_tornado"]]
+    for wrong, field in (
+        ({}, "weights"),
+        ({"sub_weights": {"coverage": 0, "network": 0}}, "coverage"),
+        ({"sub_weights": {"nothing": 1}}, "nothing"),
+        ({"weights": {"roi": 1}}, "feasibility"),
+    ):
+        answer = api_client.post(address, wrong, format="json")
+        assert answer.status_code == 400, answer.content
+        assert field in [row["field"] for row in answer.json()["errors"]]

@@ -119,3 +119,35 @@ def test_an_investment_gains_below_its_rate_and_loses_above_it(earnings, cost, s
         assert npv(flow, rate - step * (rate + 0.95)) > 0 > npv(flow, rate + step)
     else:
         assert found.status[0] == IrrStatus.OUTSIDE
+
+
+@given(arrays(float, st.tuples(st.integers(1, 5), st.integers(3, 9)), elements=st.integers(-20, 20).map(float)))
+def test_a_rate_said_to_be_the_only_one_is_the_only_root(flows):
+    found = irr(flows)
+    for flow, rate, status in zip(flows, found.rate, found.status, strict=True):
+        changes = int(sign_changes(flow))
+        if status == IrrStatus.NO_SIGN_CHANGE:
+            assert changes == 0
+        elif changes == 1 and status == IrrStatus.UNIQUE:
+            v = 1 / (1 + rate)
+            roots = np.roots(flow[::-1])
+            real = roots[np.abs(roots.imag) < 1e-7].real
+            assert np.abs(real[real > 0] - v).min() <= 1e-6 * max(1.0, v)
+
+
+def test_thousands_of_rows_in_portions_are_solved_like_each_alone():
+    rows = np.round(np.random.default_rng(3).normal(0, 50, (5_000, 12)))
+    rows[:, 0] = -np.abs(rows[:, 0]) - 100
+    together = irr(rows)
+    for at in (0, 2_047, 2_048, 4_095, 4_999):
+        alone = irr(rows[at])
+        assert alone.status[0] == together.status[at]
+        assert alone.rate[0] == pytest.approx(together.rate[at], rel=1e-13, nan_ok=True)
+
+
+def test_numpy_financial_is_wrong_where_this_is_right():
+    several = irr([[-50, -100, 600, 300, -100]])
+    assert several.status[0] == IrrStatus.SEVERAL and np.isnan(several.rate[0])
+    flow = [-1678.87, 771.96, 1814.05, 3520.30, 3552.95, 3584.99, 4789.91, -1]
+    assert irr([flow]).rate[0] == pytest.approx(1.00427, abs=5e-6)
+    assert npv(flow, irr([flow]).rate[0]) == pytest.approx(0, abs=1e-9)

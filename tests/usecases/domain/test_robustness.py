@@ -16,6 +16,7 @@ from usecases.domain.robustness import (
     ordinal_weights,
     overtakings,
     smaa,
+    swings,
     tree_weights,
     uniform_weights,
 )
@@ -72,6 +73,77 @@ def test_acceptability_is_that_of_the_page_for_any_seed():
         result = worked_example(seed=seed)
         for i, row in enumerate(read_table("robustness", "robustness-first")):
             assert abs(100 * result.smaa.first[i] - number(row["first in 100"])) <= number(row["may differ by"]) + 0.5
+
+
+def test_the_tornado_is_that_of_the_page():
+    result = worked_example(draws=DRAWS)
+    rows = read_table("robustness", "robustness-tornado")
+    found = swings(result.overtakings, tree_from_docs().top_weights)
+    for row, swing in zip(rows, found, strict=True):
+        assert (result.criteria[swing.criterion], swing.weight) == (
+            row["criterion"],
+            pytest.approx(number(row["weight"])),
+        )
+        assert swing.change == pytest.approx(number(row["change"]), abs=5e-6)
+        for way, at, rival in ((swing.down, "falls to", "rival"), (swing.up, "rises to", "rival then")):
+            if row[at] == "never":
+                assert way is None
+            else:
+                assert way.at == pytest.approx(number(row[at]), abs=5e-6)
+                assert result.names[way.rival] == row[rival]
+
+
+def test_a_weight_that_never_matters_comes_last_and_has_no_change():
+    values, weights = np.array([[0.9, 0.5], [0.1, 0.5]]), [0.5, 0.5]
+    found = swings(overtakings(values, weights, 0), weights)
+    assert all(s.change is None or s.change == pytest.approx(0.5) for s in found)
+    alone = swings((), weights)
+    assert [s.change for s in alone] == [None, None]
+
+
+def test_central_weights_are_those_of_the_page_for_any_seed():
+    tree = tree_from_docs()
+    for seed in (0, 1):
+        result = worked_example(seed=seed)
+        tops = np.stack([result.smaa.central_weights[:, tree.parent == t].sum(axis=1) for t in range(3)], axis=1)
+        for row in read_table("robustness", "robustness-central"):
+            at = result.names.index(row["use case"])
+            shown = [number(row[key]) for key in ("roi", "feasibility", "data")]
+            assert 100 * tops[at] == pytest.approx(shown, abs=number(row["may differ by"]) + 0.5)
+
+
+def plainly_counted(values, weights):
+    """Acceptability by a plain sort of each draw's scores."""
+    m = len(values)
+    orders = np.argsort(-(weights @ values.T), axis=1)
+    return np.stack([np.bincount(orders[:, r], minlength=m) for r in range(m)], axis=1) / len(weights), orders
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "draws"), [(2, 1, 50), (30, 12, 3_000), (200, 10, 2_000), (256, 4, 300), (300, 5, 400)]
+)
+def test_counting_is_that_of_a_plain_sort_to_the_draw(m, n, draws):
+    values = rng(m).random((m, n))
+    weights = uniform_weights(n, draws, rng(1))
+    result = smaa(values, weights)
+    expected, orders = plainly_counted(values, weights)
+    assert (result.acceptability == expected).all()
+    assert (result.orders == orders).all()
+
+
+def test_scores_closer_than_the_sorted_words_are_told_apart():
+    close = 0.5 + np.arange(40)[:, None] * 1e-11
+    values = np.hstack([close, close[::-1]])[rng().permutation(40)]
+    weights = uniform_weights(2, 500, rng())
+    assert (smaa(values, weights).acceptability == plainly_counted(values, weights)[0]).all()
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 3.7, 1e6])
+def test_values_of_any_size_are_counted_alike(scale):
+    values = scale * (rng().random((25, 4)) - 0.3)
+    weights = uniform_weights(4, 400, rng(3))
+    result = smaa(values, weights)
+    assert (result.acceptability == plainly_counted(values, weights)[0]).all()
 
 
 def test_the_sentences_carry_the_figures_of_the_page():
@@ -214,3 +286,21 @@ def test_at_the_changed_weight_the_two_draw_level(values):
         moved = weights * (1 - found.at) / (1 - found.weight)
         moved[found.criterion] = found.at
         assert values[winner] @ moved == pytest.approx(values[found.rival] @ moved, abs=1e-6)
+
+
+@settings(max_examples=60)
+@given(
+    arrays(float, st.tuples(st.integers(2, 6), st.just(3)), elements=st.floats(0, 1)),
+    st.integers(0, 5),
+    st.integers(0, 2),
+    st.floats(0.01, 0.5),
+)
+def test_a_better_answer_never_costs_a_place(values, row, column, gain):
+    weights = uniform_weights(3, 200, rng())
+    at = row % len(values)
+    better = values.copy()
+    better[at, column] = min(1.0, values[at, column] + gain)
+    before, after = smaa(values, weights), smaa(better, weights)
+    assert after.first[at] >= before.first[at] - 1e-12
+    assert (after.acceptability[at].cumsum() >= before.acceptability[at].cumsum() - 1e-12).all()
+    assert (better @ [0.5, 0.3, 0.2])[at] >= (values @ [0.5, 0.3, 0.2])[at] - 1e-12
