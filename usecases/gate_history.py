@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import CharField, F, QuerySet, Value
+from django.urls import reverse
 from django.utils.dateparse import parse_date
 from django.utils.timezone import make_aware
 from django.utils.translation import gettext as _
@@ -202,7 +203,14 @@ def _signature(row: Signature, at: datetime) -> Moment:
     what = _("Signed for it, as %s") if row.approves else _("Signed against it, as %s")
     tone, label = ("signed", _("Approves")) if row.approves else ("refused", _("Does not approve"))
     return Moment(
-        at, "signature", signed_by(row), what % row.role, row.statement, tone, label, row.review.get_absolute_url()
+        at,
+        "signature",
+        signed_by(row),
+        what % row.role,
+        row.statement,
+        tone,
+        label,
+        reverse("usecases:review", args=[row.review_id]),
     )
 
 

@@ -15,6 +15,7 @@ from portal.core import audit, signing
 from portal.core.access import may
 from portal.core.clock import day_text, wall_now
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
+from portal.core.models import User
 from portal.core.notifications import notify
 from portal.core.records import change_state, versioned_update
 from usecases import measuring
@@ -235,7 +236,7 @@ def may_sign_as(*, actor: Any, review: GateReview) -> list[tuple[Any, signing.Si
     others = signing.stand_ins(deputy=actor, site=site_of(review.gate), now=now)
     if others:
         taken = {s.person_id for s in review.signatures.all()}
-        people = type(actor).objects.filter(pk__in={s.person_id for s in others} - taken, is_active=True)
+        people = User.objects.filter(pk__in={s.person_id for s in others} - taken, is_active=True)
         found += [(person, _verdict(actor, person, review, now)) for person in people.order_by("name", "email")]
     return found
 
