@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
@@ -32,6 +33,7 @@ def _state(new: bool, changed: bool) -> str:
 
 class UseCases(Reader):
     key = "use_cases"
+    most = 1_000
     label = gettext_lazy("Use cases")
     about = gettext_lazy(
         "Named by their code: a known code is changed, an unknown one is new. A column that is left out stays as it is; an empty "
@@ -129,7 +131,7 @@ class UseCases(Reader):
         bad = {problem.row for problem in problems}
         for step in steps:
             if step.data[0] in self._after and step.row not in bad:
-                done = self.guarded([step], problems, lambda step=step: self._link(step))
+                done = self.guarded([step], problems, partial(self._link, step))
                 written -= 1 - done
         return written
 
@@ -274,9 +276,7 @@ class KpiReadings(Reader):
         for step in steps:
             by_outcome[step.data[0].outcome_id].append(step)
         return sum(
-            self.guarded(
-                rows, problems, lambda rows=rows: readings_put(actor=self.actor, rows=[step.data for step in rows])
-            )
+            self.guarded(rows, problems, partial(readings_put, actor=self.actor, rows=[step.data for step in rows]))
             for rows in by_outcome.values()
         )
 
@@ -340,7 +340,11 @@ class BusinessLines(Reader):
         if use_case is None:
             return None
         if self._cases is None:
-            rows = BusinessCase.objects.filter(use_case__in=self.may_change).prefetch_related("lines")
+            rows = (
+                BusinessCase.objects.filter(use_case__in=self.may_change)
+                .select_related("use_case")
+                .prefetch_related("lines")
+            )
             self._cases = {row.use_case_id: row for row in rows}
         found = self._cases.get(use_case.pk)
         if found is None:
@@ -379,7 +383,7 @@ class BusinessLines(Reader):
             cells.refuse("delay_likely", _("The delays at best, likely and at worst must rise in that order."))
         if cells.bad:
             return None
-        return Step(cells.row, _state(before is None, before != after), f"{use_case_of(case)}: {name}", (case, after))
+        return Step(cells.row, _state(before is None, before != after), f"{case.use_case}: {name}", (case, after))
 
     def finish(self, report: Report) -> None:
         """The case with all its new lines, judged by the calculator before anything is written."""
@@ -419,8 +423,13 @@ class BusinessLines(Reader):
             written += self.guarded(
                 rows,
                 problems,
-                lambda case=case, lines=lines: services.business_case_update(
-                    actor=self.actor, case=case, data={}, lines=lines, expected_version=case.version
+                partial(
+                    services.business_case_update,
+                    actor=self.actor,
+                    case=case,
+                    data={},
+                    lines=lines,
+                    expected_version=case.version,
                 ),
             )
         return written
@@ -430,10 +439,6 @@ class BusinessLines(Reader):
         for row in rows.order_by("case__use_case__code", "position", "id"):
             fields = [getattr(row, name) for name in self.names()[1:]]
             yield (row.case.use_case.code, *fields)
-
-
-def use_case_of(case: BusinessCase) -> str:
-    return str(case.use_case)
 
 
 def _same_line(line: dict[str, Any], kind: str, name: str) -> bool:

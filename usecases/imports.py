@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -19,7 +20,7 @@ from django.utils.translation import gettext as _
 from portal.core import exports
 from portal.core.errors import DomainError, InvalidInput, NotAllowed
 from portal.core.roles import USE_CASE, roles_that_may
-from portal.core.tabular import WINDOWS, Table, cell_problem, read_table
+from portal.core.tabular import MAX_ROWS, WINDOWS, Table, cell_problem, read_table
 from usecases.models import UseCase
 
 MAX_SHOWN = 500
@@ -29,7 +30,7 @@ NEW, CHANGED, SAME = "new", "changed", "same"
 @dataclass(frozen=True)
 class Column:
     name: str
-    about: str
+    about: Any
     example: str
     needed: bool = False
 
@@ -197,6 +198,8 @@ class Reader:
     label: Any
     about: Any
     columns: tuple[Column, ...]
+    #: Rows that can be written while somebody waits.
+    most: int = MAX_ROWS
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
@@ -216,7 +219,7 @@ class Reader:
         """Write new and changed rows, each in a savepoint; returns how many were written."""
         written = 0
         for step in steps:
-            written += self.guarded([step], problems, lambda step=step: self.write_one(step))
+            written += self.guarded([step], problems, partial(self.write_one, step))
         return written
 
     def write_one(self, step: Step) -> None:
@@ -313,6 +316,10 @@ def _check_header(reader: type[Reader], table: Table) -> None:
         )
     if not table.rows:
         raise InvalidInput({"file": _("There are no rows under the header.")})
+    if len(table.rows) > reader.most:
+        raise InvalidInput(
+            {"file": _("At most {n} rows of this kind at once. Split the file.").format(n=f"{reader.most:,}")}
+        )
 
 
 def _plan(reader: Reader, table: Table) -> Report:

@@ -74,7 +74,9 @@ def _decoded(content: bytes, encodings: tuple[str, ...]) -> str:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if any(ord(letter) < 32 and letter not in "\r\n\t" for letter in text[:4096]) or "\0" in text:
+        # Any bytes at all are text in an encoding of single bytes; a file of another kind gives itself away.
+        guessed = encoding not in UTF8 and any(ord(letter) < 32 and letter not in "\r\n\t" for letter in text[:4096])
+        if guessed or "\0" in text:
             raise _refuse(_("This is not a text file."))
         return text
     raise _refuse(_("This is neither UTF-8 text nor an XLSX file. Save it as CSV UTF-8."))
@@ -124,6 +126,10 @@ def _xlsx(content: bytes) -> Iterator[list[str]]:
             for entry in entries:
                 with archive.open(entry) as part:
                     _refuse_doctype(part)
+            sheets = [e for e in entries if e.filename.startswith("xl/worksheets/") and e.filename.endswith(".xml")]
+            if len(sheets) == 1:
+                with archive.open(sheets[0]) as part:
+                    _refuse_too_many(part)
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=False, keep_links=False)
         try:
             for cells in book.worksheets[0].iter_rows(values_only=True, max_col=MAX_COLUMNS + 1):
@@ -155,6 +161,16 @@ def _refuse_doctype(part: IO[bytes]) -> None:
             parser.Parse(piece)
     except (_RootReached, expat.ExpatError):
         return
+
+
+def _refuse_too_many(part: IO[bytes]) -> None:
+    """Counts the rows that hold a value without making sense of them: the library would read every text of the book first."""
+    filled, rest = 0, b""
+    while piece := part.read(1024 * 1024):
+        *rows, rest = (rest + piece).split(b"</row>")
+        filled += sum(b"<v" in row or b"<is" in row for row in rows)
+        if filled > MAX_ROWS + 1:
+            raise _too_many()
 
 
 def _text(cell: object) -> str:

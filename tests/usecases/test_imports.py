@@ -168,6 +168,12 @@ def test_use_cases_that_would_wait_for_each_other_are_refused(cast: Any) -> None
     assert not UseCase.objects.filter(code="a-1").exists()
 
 
+def test_a_thousand_use_cases_at_once_and_no_more(cast: Any) -> None:
+    text = "code,title\n" + "".join(f"case-{at},Case {at}\n" for at in range(1001))
+    with pytest.raises(InvalidInput, match="1,000 rows"):
+        plan(cast.coe_lead, "use_cases", text)
+
+
 def test_bad_cells_of_use_cases(cast: Any) -> None:
     text = (
         "code,title,label,owner\nNot a code,A,,\nfine,,,\nalso-fine,B,brilliant,\nok-1,C,,nobody@test.example\n"

@@ -26,7 +26,9 @@ class ImportSerializer(serializers.Serializer[Any]):
 
     kind = serializers.ChoiceField(choices=["use_cases", "kpi_readings", "business_lines", "effort_needs"])
     dry_run = serializers.BooleanField(default=False, help_text="Check every row and write nothing.")
-    partial = serializers.BooleanField(default=False, help_text="Write the good rows even when others are refused.")
+    partial = serializers.BooleanField(  # type: ignore[assignment]
+        default=False, help_text="Write the good rows even when others are refused."
+    )
     text = serializers.CharField(
         required=False, trim_whitespace=False, help_text="CSV; the first row names the columns."
     )
@@ -71,7 +73,7 @@ class ImportColumnSerializer(serializers.Serializer[Any]):
 
 class ImportKindSerializer(serializers.Serializer[Any]):
     kind = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     about = serializers.CharField()
     columns = ImportColumnSerializer(many=True)
 
