@@ -18,7 +18,9 @@ from portal.core.clock import rfc3339, wall_now
 from tests.coe.builders import appoint, certify, right_answers
 from tests.deed import Deed
 from tests.deeds_business import BUSINESS
+from tests.deeds_criteria import CRITERIA
 from tests.deeds_gates import GATES
+from tests.deeds_portfolio import PORTFOLIO
 from tests.deeds_rounds import ROUNDS
 from tests.drive import Stage, basename
 from tests.factories import make_adoption, make_channel, make_device, make_model, make_site, make_user
@@ -366,12 +368,8 @@ DEEDS: dict[str, Deed] = {
     "usecases:reading-create": Deed(
         body=lambda stage: _reading(stage) | {"period_from": "2013-05-01T00:00", "period_to": "2013-06-01T00:00"}
     ),
-    "criteria-set publish": Deed(_set("usecases.Criterion", rubric=RUBRIC)),
-    "usecases:criteria-set-publish": Deed(_set("usecases.Criterion", rubric=RUBRIC)),
     "criterion create": Deed(body=_criterion),
     "criterion destroy": Deed(_another("usecases.Criterion")),
-    "usecases:criterion-create": Deed(body=lambda stage: _criterion(stage) | {"rubric": "\n".join(RUBRIC)}),
-    "usecases:criterion-edit": Deed(body=lambda stage: _criterion(stage) | {"rubric": "\n".join(RUBRIC)}),
     "scoring-round create": Deed(_PUBLISHED, _round_form),
     "usecases:round-create": Deed(_PUBLISHED, _round_form),
     "scoring-round ratings": Deed(body=_rated_cases),
@@ -485,6 +483,7 @@ DEEDS: dict[str, Deed] = {
     "invoice pay": Deed(_set("marketplace.Invoice", state="issued")),
     "marketplace:invoice-pay": Deed(_set("marketplace.Invoice", state="issued")),
 }
-DEEDS |= GATES
+DEEDS |= GATES | CRITERIA
 DEEDS |= BUSINESS
 DEEDS |= ROUNDS
+DEEDS |= PORTFOLIO

@@ -55,6 +55,7 @@ _CASE, _OUTCOME, _ADOPTION, _ROUND, _SET, _GATE, _REVIEW = (
     for name in ("UseCase", "Outcome", "Adoption", "ScoringRound", "CriteriaSet", "Gate", "GateReview")
 )
 _NAMED_SITE = f"named:{_SITE}:change"
+_SCENARIO = "usecases.Scenario"
 # Who may change every use case of the round; its facilitator may besides.
 _LEADS = f"some:{_CASE}:change"
 
@@ -147,6 +148,18 @@ PAGES: dict[str, Row] = {
     "usecases:adoption-panels": page(_ADOPTION),
     "usecases:adoption-edit": form(_ADOPTION, "change"),
     "usecases:portfolio": page(),
+    "usecases:effort": form(_CASE, "change"),
+    "usecases:compare": page(),
+    "usecases:scenarios": page(),
+    "usecases:scenario-create": Row("", ADD_USE_CASE, ADD_USE_CASE),
+    "usecases:scenario": page(_SCENARIO),
+    "usecases:scenario-result": page(_SCENARIO),
+    "usecases:scenario-edit": form(_SCENARIO, "change"),
+    "usecases:scenario-copy": verb(_SCENARIO, ADD_USE_CASE),
+    "usecases:scenario-delete": verb(_SCENARIO, "delete"),
+    "usecases:scenario-run": verb(_SCENARIO, "change"),
+    "usecases:scenario-adopt": verb(_SCENARIO, "change"),
+    "usecases:run-cancel": verb("usecases.PortfolioRun", "change"),
     "usecases:rounds": page(),
     "usecases:round-create": Row("", ADD_USE_CASE, ADD_USE_CASE),
     "usecases:round": page(_ROUND),
@@ -164,10 +177,17 @@ PAGES: dict[str, Row] = {
     "usecases:round-withdraw": verb(_ROUND, _LEADS),
     "usecases:criteria-sets": page(),
     "usecases:criteria-set": page(_SET),
-    "usecases:criteria-set-publish": verb(_SET, "change"),
+    "usecases:criteria-set-create": Row("", ADD_USE_CASE, ADD_USE_CASE),
+    "usecases:criteria-set-publish": form(_SET, "change"),
+    "usecases:criteria-set-discard": form(_SET, "change"),
+    "usecases:criteria-weights": form(_SET, "change"),
+    "usecases:criteria-weights-preview": verb(_SET, "change"),
     "usecases:criteria-set-next": verb(_SET, "change"),
     "usecases:criterion-create": form(_SET, "change"),
     "usecases:criterion-edit": form("usecases.Criterion", "change"),
+    "usecases:criterion-move": verb("usecases.Criterion", "change"),
+    "usecases:criterion-delete": form("usecases.Criterion", "change"),
+    "usecases:use-case-measured": page(_CASE),
     "usecases:gate": page(_GATE),
     "usecases:gate-evidence": page(_GATE),
     "usecases:gate-measure": verb(_GATE, "view"),
@@ -266,6 +286,7 @@ API: dict[str, dict[str, str]] = {
         "by_external_id": ADD_USE_CASE,
         "partial_update": "change",
         "not_pursue": "change",
+        "measured": "view",
     },
     "outcome": {
         "create": f"named:{_CASE}:change",
@@ -287,8 +308,11 @@ API: dict[str, dict[str, str]] = {
         "bulk": ADD_USE_CASE,
         "publish": "change",
         "next_version": "change",
+        "weights": "change",
+        "destroy": "change",
     },
     "criterion": {
+        "move": "change",
         "create": ADD_USE_CASE,
         "bulk": ADD_USE_CASE,
         "partial_update": "change",
@@ -327,6 +351,23 @@ API: dict[str, dict[str, str]] = {
         "destroy": "change",
     },
     "ranking": {},
+    "scenario": {
+        "create": ADD_USE_CASE,
+        "bulk": ADD_USE_CASE,
+        "partial_update": "change",
+        "destroy": "change",
+        "run": "change",
+        "copy": ADD_USE_CASE,
+        "adopt": "change",
+    },
+    "exclusion": {},
+    "effort-need": {
+        "create": f"named:{_CASE}:change",
+        "bulk": f"named:{_CASE}:change",
+        "partial_update": "change",
+        "destroy": "change",
+    },
+    "portfolio-run": {"cancel": "change", "changed": "view"},
     "import": {"kinds": "signed in", "bring_in": f"some:{_CASE}:change"},
     "adoption": {
         "create": f"named:{_CASE}:change",

@@ -12,7 +12,6 @@ from usecases.choices import SetState
 from usecases.models import (
     Adoption,
     CriteriaSet,
-    Criterion,
     UseCase,
 )
 
@@ -66,42 +65,6 @@ class UseCaseForm(forms.ModelForm):
 
 class NotPursueForm(forms.Form):
     reason = forms.CharField(max_length=300, label=_("Why it will not be sold"))
-
-
-class CriterionForm(forms.ModelForm):
-    fields: dict[str, Any]
-    rubric = forms.CharField(
-        required=False,
-        max_length=2000,
-        label=_("Rubric"),
-        widget=forms.Textarea(attrs={"rows": 7}),
-        help_text=_("Six lines, what 0, 1, 2, 3, 4 and 5 mean."),
-    )
-
-    class Meta:
-        model = Criterion
-        fields = (
-            "parent",
-            "key",
-            "name",
-            "description",
-            "weight",
-            "anchor_low",
-            "anchor_high",
-            "rubric",
-            "source",
-            "position",
-        )
-
-    def __init__(self, *args: Any, criteria_set: CriteriaSet | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        chosen = criteria_set or (self.instance.criteria_set if self.instance.criteria_set_id else None)
-        self.fields["parent"].queryset = Criterion.objects.filter(criteria_set=chosen, parent=None)
-        if self.instance.pk:
-            self.initial["rubric"] = "\n".join(self.instance.rubric)
-
-    def clean_rubric(self) -> list[str]:
-        return [line.strip() for line in self.cleaned_data["rubric"].splitlines() if line.strip()]
 
 
 class RoundForm(forms.Form):

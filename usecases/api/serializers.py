@@ -38,36 +38,6 @@ class UseCaseSerializer(EntitySerializer):
         extra_kwargs: ClassVar[dict[str, Any]] = {"depends_on": {"required": False}}
 
 
-class CriteriaSetSerializer(EntitySerializer):
-    class Meta:
-        model = models.CriteriaSet
-        fields = ["id", "name", "number", "state", "published_at", *_ENTITY[1:]]
-        read_only_fields = ["number", "state", "published_at"]
-
-
-class CriterionSerializer(EntitySerializer):
-    rubric = serializers.ListField(child=serializers.CharField(max_length=300), required=False, max_length=6)
-
-    class Meta:
-        model = models.Criterion
-        fields = [
-            "id",
-            "criteria_set",
-            "parent",
-            "key",
-            "name",
-            "description",
-            "weight",
-            "anchor_low",
-            "anchor_high",
-            "rubric",
-            "source",
-            "position",
-            *_ENTITY[1:],
-        ]
-        validators: ClassVar[list[Any]] = []
-
-
 class AdoptionSerializer(EntitySerializer):
     class Meta:
         model = models.Adoption
