@@ -82,7 +82,7 @@ class Loaded:
 def shown(meeting: ScoringRound) -> Loaded:
     """``load`` for somebody who looks: refused while the answers are private. Pages and API read rounds through this."""
     if meeting.state == RoundState.OPEN:
-        raise DomainError("not_revealed", "The answers are private until the reveal.", {"state": meeting.state})
+        raise DomainError("round_private", "The answers are private until the reveal.", {"state": meeting.state})
     return load(meeting)
 
 
@@ -104,7 +104,7 @@ def load(meeting: ScoringRound) -> Loaded:
         compared = votes.effective(Judgement.objects.filter(round=meeting), votes.last_vote(meeting))
         pairwise = votes.group_opinion(model.tops, compared, seats, weights)
         if pairwise.ahp is not None:
-            model = replace(model, tree=model.tree.weighted(pairwise.ahp.weights))
+            model = replace(model, tree=model.tree.weighted(pairwise.ahp.weights.tolist()))
     values = votes.values_of(found, cases, keys, known)
     return Loaded(
         model,

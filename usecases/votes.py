@@ -59,6 +59,7 @@ def seats_of(meeting: ScoringRound) -> dict[Any, Seat]:
 def effective(rows: Iterable[T], last: int) -> list[T]:
     """Of each answer the newest vote up to ``last``: who does not answer again keeps the first."""
     best: dict[Any, T] = {}
+    row: T
     for row in rows:
         key = (row.rater_id, *_subject(row))
         if row.vote <= last and (key not in best or best[key].vote < row.vote):

@@ -23,7 +23,11 @@ from usecases.choices import RoundState
 _TIMES = ("created_at", "updated_at", "id")
 _ENTITY = ["created_at", "updated_at", "version"]
 _ROLES = [(role.key, str(role.label)) for role in ROLES.values()]
-_VOTE = {"required": False, "allow_null": True, "min_value": 1, "max_value": 2}
+
+
+def _vote() -> serializers.IntegerField:
+    told = "The vote the answers are meant for; refused in another."
+    return serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2, help_text=told)
 
 
 def _person() -> serializers.PrimaryKeyRelatedField[User]:
@@ -100,7 +104,7 @@ class OwnRatingSerializer(EntitySerializer):
 
 class RatingsSerializer(StrictSerializer):
     ratings = OwnRatingSerializer(many=True, allow_empty=False)
-    vote = serializers.IntegerField(**_VOTE, help_text="The vote the answers are meant for; refused in another.")
+    vote = _vote()
 
 
 class JudgementSerializer(EntitySerializer):
@@ -122,7 +126,7 @@ class OwnJudgementSerializer(EntitySerializer):
 
 class JudgementsSerializer(StrictSerializer):
     judgements = OwnJudgementSerializer(many=True, allow_empty=False)
-    vote = serializers.IntegerField(**_VOTE)
+    vote = _vote()
 
 
 class ConsistencySerializer(serializers.Serializer[Any]):
@@ -294,7 +298,9 @@ class ScoringRoundViewSet(CreateMixin, UpdateMixin, DestroyMixin, BaseViewSet):
         asked = WhatIfSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         said = asked.validated_data
-        return Response(ranking.rank(standing.of_round(request.user, obj), said.get("weights"), said.get("sub_weights")))
+        return Response(
+            ranking.rank(standing.of_round(request.user, obj), said.get("weights"), said.get("sub_weights"))
+        )
 
 
 _CHANGEABLE = {"title", "due_at", "role_weights"}
@@ -322,7 +328,7 @@ def results_of(meeting: models.ScoringRound, user: Any) -> dict[str, Any]:
     seen = {str(case.pk) for case in table.cases}
     found = ranking.told(meeting, table)
     if meeting.state == RoundState.CLOSED:
-        more = {name: meeting.result.get(name, empty) for name, empty in (("agreement", []), ("changes", []))}
+        more: dict[str, Any] = {name: meeting.result.get(name, []) for name in ("agreement", "changes")}
         more["pairwise"] = meeting.result.get("pairwise")
     else:
         loaded = ranking.shown(meeting)

@@ -148,7 +148,8 @@ def judgements_put(
         raise DomainError("not_pairwise", _("In this round the criteria are not compared: their weights are given."))
     tops = list(ranking.model_of(meeting.criteria_set).tops)
     place = {top.pk: at for at, top in enumerate(tops)}
-    wrong, seen = [], set()
+    wrong: list[dict[str, Any]] = []
+    seen: set[Any] = set()
     for at, row in enumerate(rows):
         problem = _pair_problem(row, place, seen)
         if problem:
