@@ -20,6 +20,7 @@ from coe.choices import ActionState, RetrospectiveState
 from coe.models import Action, Appointment, Retrospective, RoiReview
 from coe.periods import plus_months, quarter_name
 from coe.selectors import EXPIRING, appointments_in_force, certificates_in_force
+from coe.services.deputies import in_force as deputies_in_force
 from devices.models import Site
 from devices.plant_time import plant_now
 from devices.selectors import onboarding_queue, reach_of
@@ -27,7 +28,7 @@ from governance.choices import IncidentState, VersionState
 from governance.models import Incident, ModelVersion
 from portal.core.clock import month_text, wall_now
 from portal.dashboard.rows import Row, branch, count, gather
-from usecases.choices import RoundState
+from usecases.choices import CriterionSource, RoundState
 from usecases.gate_rules import SIGNERS, SignerSlot
 from usecases.models import Criterion, GateReview, Rating, ScoringRound, Signature
 from usecases.selectors import reviews_waiting_for
@@ -91,9 +92,12 @@ class Item:
 
 
 def _answered(slot: SignerSlot, **more: Any) -> Exists:
-    fits = Q(user__groups__name__in=sorted(slot.roles))
+    """A deputy's signature fills the place of the person stood in for."""
+    roles = sorted(slot.roles)
+    fits = Q(on_behalf_of=None, user__groups__name__in=roles) | Q(on_behalf_of__groups__name__in=roles)
     if slot.sponsor:
-        fits |= Q(user=F("review__gate__use_case__sponsor"))
+        sponsor = F("review__gate__use_case__sponsor")
+        fits |= Q(on_behalf_of=None, user=sponsor) | Q(on_behalf_of=sponsor)
     return Exists(Signature.objects.filter(fits, review=OuterRef("pk"), **more))
 
 
@@ -104,14 +108,29 @@ def _mine(slot: SignerSlot, user: Any) -> Q | None:
     return Q(gate__use_case__sponsor=user) if slot.sponsor else None
 
 
+def _stood_in_for(slot: SignerSlot, user: Any, now: datetime) -> Exists:
+    """Somebody who fills the slot has named this person as deputy, for the review's site or for all, and has not signed."""
+    fits = Q(person__groups__name__in=sorted(slot.roles))
+    if slot.sponsor:
+        fits |= Q(person=OuterRef("gate__use_case__sponsor"))
+    here = Q(site=None) | Q(site=OuterRef("gate__adoption__site"))
+    return Exists(deputies_in_force(now).filter(fits, here, deputy=user).order_by())
+
+
 def reviews(user: Any) -> QuerySet[Any]:
-    """Open reviews in which a signature is missing that this person's roles (or being the sponsor) can give."""
+    """Open reviews in which a signature is missing that this person can give: by their roles, as sponsor, or as a deputy."""
+    now = wall_now()
     wanted: Any = Q(pk__in=[])
+    by_slot: dict[str, tuple[SignerSlot, list[int]]] = {}
     for number, slots in SIGNERS.items():
         for slot in slots:
-            mine = _mine(slot, user)
-            if mine is not None:
-                wanted |= mine & Q(gate__number=number) & ~_answered(slot, approves=True)
+            by_slot.setdefault(slot.key, (slot, []))[1].append(number)
+    for slot, numbers in by_slot.values():
+        mine = _mine(slot, user)
+        can = Q(_stood_in_for(slot, user, now)) if mine is None else mine
+        if mine is not None and mine != Q():
+            can |= Q(_stood_in_for(slot, user, now))
+        wanted |= can & Q(gate__number__in=numbers) & ~_answered(slot, approves=True)
     return reviews_waiting_for(user).filter(wanted).select_related(None)
 
 
@@ -135,16 +154,22 @@ def versions(user: Any) -> QuerySet[Any]:
 
 
 def rounds(user: Any) -> QuerySet[Any]:
-    """Open rounds in which this rater has not answered everything ("I don't know" is an answer)."""
-    given = Rating.objects.filter(round=OuterRef("pk"), rater=user).order_by().values("round")
-    leaves = Criterion.objects.filter(criteria_set=OuterRef("criteria_set"), children=None).order_by()
+    """Rounds in which this rater has not answered everything that somebody has to judge ("I don't know" is an answer).
+
+    In a second vote the answers of that vote count.
+    """
+    asking = Q(state=RoundState.OPEN) | Q(state=RoundState.SECOND)
+    vote = Q(round__state=RoundState.OPEN, vote=1) | Q(round__state=RoundState.SECOND, vote=2)
+    judged = CriterionSource.JUDGED
+    given = Rating.objects.filter(vote, round=OuterRef("pk"), rater=user, criterion__source=judged).order_by()
+    leaves = Criterion.objects.filter(criteria_set=OuterRef("criteria_set"), children=None, source=judged).order_by()
     cases: QuerySet[Any] = ScoringRound.use_cases.through.objects.filter(scoringround=OuterRef("pk")).values(
         "scoringround"
     )
     return (
-        ScoringRound.objects.filter(state=RoundState.OPEN, raters=user)
+        ScoringRound.objects.filter(asking, raters=user)
         .annotate(
-            given=_count(given.annotate(n=Count("pk")).values("n")),
+            given=_count(given.values("round").annotate(n=Count("pk")).values("n")),
             asked=_count(leaves.values("criteria_set").annotate(n=Count("pk")).values("n"))
             * _count(cases.annotate(n=Count("pk")).values("n")),
         )

@@ -15,10 +15,12 @@ from usecases.services import (
     ratings_put,
     round_close,
     round_open,
+    round_reveal,
 )
 from usecases.services.business import business_case_create
 from usecases.services.outcomes import outcome_create
 from usecases.services.use_cases import use_case_create
+from usecases.votes import numbers, scores
 
 ASSUMPTION = "Assumption of the demo, not from any data: chosen so that the arithmetic can be followed."
 
@@ -266,25 +268,32 @@ def make_criteria(people: dict[str, Any]) -> CriteriaSet:
 
 
 def hold_round(people: dict[str, Any], use_cases: dict[str, UseCase], criteria: CriteriaSet) -> Any:
-    """The workshop: five people rate, the facilitator closes. A second round stays open for the newcomer to try."""
+    """The workshop: five people rate in their roles, the answers are revealed, the round is closed.
+
+    A second round stays open for the newcomer to try.
+    """
     lead = people["coe_lead"]
-    raters = [people[role] for role in RATERS]
+    seats = [(people[role], role) for role in RATERS]
     leaves = list(Criterion.objects.filter(criteria_set=criteria).exclude(parent=None).order_by("position"))
     meeting = round_open(
         actor=lead,
         title="Portfolio workshop",
         criteria_set=criteria,
         use_cases=list(use_cases.values()),
-        raters=raters,
+        seats=seats,
         facilitator=lead,
     )
+    measured = numbers(scores(meeting, list(use_cases.values()), leaves))
     for role in RATERS:
         rows = []
         for code, values in OPINIONS.items():
             for at, (leaf, value) in enumerate(zip(leaves, values, strict=True)):
+                if (use_cases[code].pk, leaf.key) in measured:
+                    continue  # nobody is asked for what is measured
                 shifted = None if value is None else min(5.0, max(0.0, value + _SHIFT[role][at]))
                 rows.append({"use_case": use_cases[code], "criterion": leaf, "value": shifted, "comment": ""})
         ratings_put(actor=people[role], meeting=meeting, rows=rows)
+    round_reveal(actor=lead, meeting=meeting)
     round_close(actor=lead, meeting=meeting)
     ideas = [use_cases["vibration-health"], use_cases["energy-per-part"], use_cases["process-fault-detection"]]
     round_open(
@@ -292,7 +301,7 @@ def hold_round(people: dict[str, Any], use_cases: dict[str, UseCase], criteria: 
         title="Ideas of this quarter",
         criteria_set=criteria,
         use_cases=ideas,
-        raters=raters,
+        seats=seats,
         facilitator=lead,
     )
     return meeting
