@@ -71,5 +71,6 @@ CRITERIA: dict[str, Deed] = {
     "usecases:criteria-weights-preview": Deed(_two, lambda stage: {"answer_0": "100", "answer_1": "50"}),
     "usecases:criterion-create": Deed(body=_form),
     "usecases:criterion-edit": Deed(body=_form),
+    "usecases:criterion-delete": Deed(lambda stage: stage.ours.another("usecases.Criterion")),
     "usecases:criterion-move": Deed(_first_top, lambda stage: {"by": "1"}),
 }

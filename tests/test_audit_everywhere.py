@@ -18,6 +18,7 @@ from tests.routes import Route, routes
 NOTHING_WRITTEN = {
     "scoring-round what_if",
     "usecases:round-what-if",
+    "usecases:criteria-weights-preview",
     "core:site-switch",
     "core:demo-switch",
     "gate measure",
