@@ -57,6 +57,10 @@ class Step:
     data: Any = None
 
 
+def state_of(new: bool, changed: bool) -> str:
+    return NEW if new else CHANGED if changed else SAME
+
+
 @dataclass
 class Report:
     kind: str
