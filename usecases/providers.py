@@ -72,7 +72,7 @@ def last_round(subject: Subject) -> ScoringRound | None:
 
 
 def _no_round(subject: Subject) -> Measurement:
-    running = ScoringRound.objects.filter(use_cases=subject.use_case, state=RoundState.OPEN).first()
+    running = ScoringRound.objects.filter(use_cases=subject.use_case).exclude(state=RoundState.CLOSED).first()
     if running is not None:
         return Measurement.missing(f"“{running}” is still open.", running.get_absolute_url())
     return Measurement.missing("It has not been scored in a round yet.", reverse("usecases:rounds"))
@@ -251,7 +251,7 @@ def _specs() -> list[CriterionSpec]:
     asked = ", ".join(role.replace("_", " ") for role in RATERS)
     return [
         CriterionSpec("align.baseline", 1, "Measured baseline", "Has the outcome a baseline from readings?",
-                      provider=baseline, owner="Plant manager", order=10, **yes),
+                      provider=baseline, owner="Plant manager", essential=True, order=10, **yes),
         CriterionSpec("align.target", 1, "Target set", "Is there a target better than the baseline?",
                       provider=target, owner="Plant manager", order=20, **yes),
         CriterionSpec("align.raters", 1, "Scored by the right roles",

@@ -16,8 +16,8 @@ from devices.models import Site
 from devices.selectors import reach_of
 from governance.choices import IncidentState
 from governance.models import Incident
-from usecases.choices import Label, Phase, UseCaseState
-from usecases.models import Adoption, UseCase
+from usecases.choices import GateState, Label, Phase, UseCaseState
+from usecases.models import Adoption, Gate, UseCase
 from usecases.selectors import with_health
 
 HEALTHS = ("breach", "watch", "ok", "unknown")
@@ -158,7 +158,8 @@ HEADER = (
 
 
 def scale_map(user: Any, *, site_id: Any = None, label: str = "", text: str = "", health: str = "") -> ScaleMap:
-    """Use cases in sight (killed ones left out) by sites in sight, with filters; four queries whatever their number."""
+    """Use cases in sight by sites in sight, with filters; what was killed, whole or at a site, is left out. Four queries whatever
+    their number."""
     cases = UseCase.objects.permitted(user).exclude(state=UseCaseState.KILLED)
     if label:
         cases = cases.filter(label=label)
@@ -169,6 +170,7 @@ def scale_map(user: Any, *, site_id: Any = None, label: str = "", text: str = ""
     adoptions: list[Any] = list(
         with_health(Adoption.objects.permitted(user))
         .filter(use_case__in=[case.pk for case in found], site__in=[site.pk for site in sites])
+        .exclude(pk__in=Gate.objects.filter(state=GateState.KILLED, adoption__isnull=False).values("adoption"))
         .select_related("use_case", "site")
         .order_by("-phase", "id")
     )

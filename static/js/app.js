@@ -234,7 +234,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
 });
 
 /* ---- components: each module is loaded only on a page that has one ---- */
-const parts = { "[data-chart]": "./charts.js", "[data-graph]": "./graphs.js", "[data-sliders]": "./sliders.js", "[data-stopwatch]": "./stopwatch.js", "[data-workshop], [data-seats]": "./workshop.js" };
+const parts = { "[data-chart]": "./charts.js", "[data-graph]": "./graphs.js", "[data-sliders]": "./sliders.js", "[data-stopwatch]": "./stopwatch.js", "[data-mentions]": "./mentions.js", "[data-workshop], [data-seats]": "./workshop.js" };
 
 function wake(scope) {
   tellTimes(scope);

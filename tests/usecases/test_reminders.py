@@ -130,6 +130,26 @@ def test_the_api_takes_it(review: Any, cast: Any, stand_ins: Any, api: Any) -> N
     assert answer.json()["on_behalf_of"] == str(cast.plant_manager.pk)
 
 
+def test_a_review_waits_in_the_deputys_work(review: Any, cast: Any) -> None:
+    from coe.services import deputy_name
+    from portal.dashboard import work
+
+    def waits(person: Any) -> bool:
+        return any(item.kind == "review" for item in work.waiting_for(type(person).objects.get(pk=person.pk)))
+
+    assert (waits(cast.plant_manager), waits(cast.data_steward)) == (True, False)
+    deputy_name(
+        actor=cast.plant_manager,
+        deputy=cast.data_steward,
+        site=cast.home,
+        valid_until=wall_now() + timedelta(days=9),
+        reason="Holiday.",
+    )
+    assert waits(cast.data_steward)
+    services.review_sign(actor=cast.data_steward, review=review, on_behalf_of=cast.plant_manager)
+    assert (waits(cast.plant_manager), waits(cast.data_steward)) == (False, False)
+
+
 # ---- reminders to signers ----------------------------------------------------------------------------------------------
 
 

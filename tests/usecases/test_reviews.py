@@ -187,6 +187,16 @@ def test_gate_1_freezes_the_baseline(adopted, cast, outcome, signing_rule):
     assert AuditEntry.objects.get(action="outcome.rebaseline").changes["reason"] == "Meter was off"
 
 
+def test_gate_1_refuses_a_go_and_a_conditional_go_without_a_baseline(adopted, cast, signing_rule):
+    review = services.review_open(actor=cast.plant_manager, gate=Gate.objects.get(use_case=cast.ours, number=1))
+    sign(review, cast.executive, cast.coe_lead)
+    review.refresh_from_db()
+    for decision in ("go", "conditional_go"):
+        with pytest.raises(DomainError) as refusal:
+            services.review_decide(actor=cast.coe_lead, review=review, decision=decision, conditions="later")
+        assert "align.baseline" in refusal.value.extra["criteria"]
+
+
 def test_not_pursuing_phase_5_finishes_the_use_case(adopted, cast):
     Gate.objects.filter(adoption=adopted, number=4).update(state="passed")
     services.use_case_not_pursue(actor=cast.coe_lead, use_case=cast.ours, reason="Only ours")
