@@ -188,7 +188,7 @@ class UseCasePage(DetailPage):
             .select_related("site", "location", "use_case")
         )
         rounds = list(
-            ScoringRound.objects.filter(use_cases=obj, state__in=[RoundState.OPEN, RoundState.CLOSED]).order_by(
+            ScoringRound.objects.filter(use_cases=obj).order_by(
                 F("closed_at").desc(nulls_last=True), "-created_at", "id"
             )
         )
@@ -214,7 +214,7 @@ class UseCasePage(DetailPage):
             "outcomes": [(o, outcome_figure(o, found), f"kpi-{o.pk}") for o, found in with_readings(obj)],
             "score": scores_in(closed, [obj]).get(obj.pk),
             "case": case,
-            "open_rounds": [r for r in rounds if r.state == RoundState.OPEN][:3],
+            "open_rounds": [r for r in rounds if r.state != RoundState.CLOSED][:3],
             "can_change": self.may(obj, "change"),
             "reviews": list(
                 GateReview.objects.filter(gate__use_case=obj, gate__adoption=None)
