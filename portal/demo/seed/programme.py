@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from portal.core.access import grant_role
+from portal.core.records import entity_create
 from usecases.choices import CriterionSource, Direction, Label, LineKind
-from usecases.models import BusinessCase, CriteriaSet, Criterion, Outcome, UseCase
+from usecases.models import BusinessCase, CriteriaSet, Criterion, ExchangeRate, Outcome, UseCase
 from usecases.services import (
     criteria_set_create,
     criteria_set_publish,
@@ -22,6 +24,8 @@ from usecases.services.outcomes import outcome_create
 from usecases.services.use_cases import use_case_create
 from usecases.votes import numbers, scores
 
+NO_OFFER = "Assumption: nobody has made an offer"
+NO_BOOKS = "Assumption: not from anybody's books"
 ASSUMPTION = "Assumption of the demo, not from any data: chosen so that the arithmetic can be followed."
 
 USE_CASES: tuple[dict[str, Any], ...] = (
@@ -219,7 +223,10 @@ def make_outcomes(people: dict[str, Any], use_cases: dict[str, UseCase]) -> Outc
         actor=lead,
         use_case=use_cases["machine-early-warning"],
         kpi="Unplanned stops of machine 7",
+        owner=people["plant_manager"],
+        source="Shift log of workshop 7 (nobody has typed it in yet)",
         unit="stops",
+        counts_events=True,
         direction=Direction.DOWN,
         exposure_unit="operating days",
         assumption=ASSUMPTION,
@@ -228,6 +235,8 @@ def make_outcomes(people: dict[str, Any], use_cases: dict[str, UseCase]) -> Outc
         actor=lead,
         use_case=use_cases["nox-soft-sensor"],
         kpi="Hours above 90 mg/m3 NOx noticed only by the laboratory",
+        owner=people["plant_manager"],
+        source="Laboratory values against the predictions in force, counted month by month",
         unit="h",
         direction=Direction.DOWN,
         exposure_unit="operating hours",
@@ -308,7 +317,7 @@ def hold_round(people: dict[str, Any], use_cases: dict[str, UseCase], criteria: 
 
 
 def _line(
-    kind: str, name: str, low: int, likely: int, high: int, first: int, last: int, **extra: float
+    kind: str, name: str, low: int, likely: int, high: int, first: int, last: int, **extra: float | str
 ) -> dict[str, Any]:
     return {
         "kind": kind,
@@ -325,9 +334,9 @@ def make_business_cases(people: dict[str, Any], use_cases: dict[str, UseCase]) -
     lead = people["coe_lead"]
     cases = {
         "nox-soft-sensor": [
-            _line(LineKind.CAPEX, "Gateways and installation", 18_000, 22_000, 30_000, 0, 0),
-            _line(LineKind.CAPEX, "Model and pipeline", 25_000, 30_000, 40_000, 0, 1),
-            _line(LineKind.OPEX, "Operation and retraining", 3_000, 4_000, 6_000, 1, 11),
+            _line(LineKind.CAPEX, "Gateways and installation", 18_000, 22_000, 30_000, 0, 0, note=NO_OFFER),
+            _line(LineKind.CAPEX, "Model and pipeline", 25_000, 30_000, 40_000, 0, 1, note=NO_OFFER),
+            _line(LineKind.OPEX, "Operation and retraining", 3_000, 4_000, 6_000, 1, 11, note=NO_BOOKS),
             _line(
                 LineKind.BENEFIT,
                 "Hours above the limit noticed in time",
@@ -337,12 +346,15 @@ def make_business_cases(people: dict[str, Any], use_cases: dict[str, UseCase]) -
                 1,
                 11,
                 ramp_quarters=1.0,
+                delay_likely=0.5,
+                delay_high=2.0,
                 attribution=0.8,
+                note="Assumption: 900 EUR for each hour noticed a day late; the hours are measured, the money is not",
             ),
         ],
         "gas-path-anomaly": [
-            _line(LineKind.CAPEX, "Detector and validation", 20_000, 25_000, 35_000, 0, 1),
-            _line(LineKind.OPEX, "Operation", 2_000, 3_000, 5_000, 1, 11),
+            _line(LineKind.CAPEX, "Detector and validation", 20_000, 25_000, 35_000, 0, 1, note=NO_OFFER),
+            _line(LineKind.OPEX, "Operation", 2_000, 3_000, 5_000, 1, 11, note=NO_BOOKS),
             _line(
                 LineKind.BENEFIT,
                 "Washing at the right time",
@@ -352,15 +364,43 @@ def make_business_cases(people: dict[str, Any], use_cases: dict[str, UseCase]) -
                 2,
                 11,
                 ramp_quarters=2.0,
+                delay_likely=1.0,
+                delay_high=3.0,
                 attribution=0.6,
+                note="Assumption: no data set holds the cost of a compressor wash",
             ),
         ],
         "machine-early-warning": [
-            _line(LineKind.CAPEX, "Gateway and detector", 9_000, 12_000, 18_000, 0, 0),
-            _line(LineKind.OPEX, "Operation", 1_000, 1_500, 2_500, 1, 11),
-            _line(LineKind.BENEFIT, "Stops avoided", 2_000, 6_000, 12_000, 1, 11, ramp_quarters=1.5, attribution=0.7),
+            _line(LineKind.CAPEX, "Gateway and detector", 9_000, 12_000, 18_000, 0, 0, note=NO_OFFER),
+            _line(LineKind.OPEX, "Operation", 1_000, 1_500, 2_500, 1, 11, note=NO_BOOKS),
+            _line(
+                LineKind.BENEFIT,
+                "Stops avoided",
+                2_000,
+                6_000,
+                12_000,
+                1,
+                11,
+                ramp_quarters=1.5,
+                delay_likely=0.5,
+                delay_high=2.0,
+                attribution=0.7,
+                note="Assumption: the data hold a few failures of one machine and no money",
+            ),
         ],
     }
+    # So that a case can be looked at in a second currency; no market said so.
+    entity_create(
+        actor=lead,
+        model=ExchangeRate,
+        data={
+            "base": "EUR",
+            "quote": "USD",
+            "rate": Decimal("1.10"),
+            "on": date(2013, 1, 1),
+            "source": "Assumption of the demo, not a market rate",
+        },
+    )
     return {
         code: business_case_create(
             actor=lead,
