@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from edge_bridge.desired import ConfigProblem, manifest_of
 from governance.frame import Frame, frame_of
@@ -69,6 +68,8 @@ def compare(
     a, b = new[both], old[both]
     correlation = None
     if len(a) > 2 and np.ptp(a) > 0 and np.ptp(b) > 0:
+        from scipy.stats import spearmanr  # 30 MB that a process which serves pages does without
+
         found = float(spearmanr(a, b).statistic)
         correlation = found if np.isfinite(found) else None
     if label is not None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
+from scipy import special
 
 from governance.domain.distances import effect_size, jensen_shannon, population_stability, wasserstein_sorted
 from governance.domain.ks import ks_critical, ks_exceeds, ks_p_value, ks_sorted
@@ -303,7 +303,7 @@ def category_drift(
     p, q = old / m, new / n
     expected = (old + new) / (m + n)
     statistic = float(np.sum((old - m * expected) ** 2 / (m * expected) + (new - n * expected) ** 2 / (n * expected)))
-    critical = float(chi2.isf(alpha, len(names) - 1)) if len(names) > 1 else math.inf
+    critical = float(special.chdtri(len(names) - 1, alpha)) if len(names) > 1 else math.inf
     moved = float(np.abs(q - p).max())
     drifted = statistic >= critical and moved >= change
     if drifted:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kstwo
 
 EXACT_ROWS = 10_000
 """Up to this size of the larger sample the exact null distribution is used, above it the asymptotic one (as SciPy)."""
@@ -55,6 +55,13 @@ def ks_sorted(reference: NDArray[np.float64], current: NDArray[np.float64]) -> i
     return max(best, int(((rows + 1) * m - not_above * n).max()), int((below * n - rows * m).max()))
 
 
+def _kstwo() -> Any:
+    # Imported where it is used: scipy.stats takes 30 MB, and a process that serves pages does without it.
+    from scipy.stats import kstwo
+
+    return kstwo
+
+
 def ks_p_value(statistic: float, m: int, n: int) -> float:
     """Two-sided p-value of the statistic D of two samples of m and n rows.
 
@@ -64,7 +71,7 @@ def ks_p_value(statistic: float, m: int, n: int) -> float:
     if m < 1 or n < 1:
         raise ValueError("both samples need at least one row")
     if max(m, n) > EXACT_ROWS:
-        return float(np.clip(kstwo.sf(statistic, np.round(m * n / (m + n))), 0.0, 1.0))
+        return float(np.clip(_kstwo().sf(statistic, np.round(m * n / (m + n))), 0.0, 1.0))
     lcm = math.lcm(m, n)
     return _outside_probability(m, n, round(statistic * lcm))
 
@@ -80,7 +87,7 @@ def ks_critical(alpha: float, m: int, n: int) -> float:
     if m < 1 or n < 1:
         raise ValueError("both samples need at least one row")
     effective = max(1, round(m * n / (m + n)))
-    asymptotic = float(kstwo.isf(alpha, effective))
+    asymptotic = float(_kstwo().isf(alpha, effective))
     if max(m, n) > EXACT_ROWS:
         return asymptotic
     lcm = math.lcm(m, n)
