@@ -9,6 +9,8 @@ from django.utils.translation import gettext as _
 
 from portal.core.plots import figure, line
 
+#: Light enough for both themes, and for a line through it.
+_BAND = "rgba(96, 128, 208, 0.24)"
 _ZERO = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"width": 1}}
 
 
@@ -17,8 +19,9 @@ def cash_figure(result: dict[str, Any], currency: str) -> dict[str, Any]:
     quarters = list(range(len(result["cumulative"])))
     return figure(
         [
-            line(quarters, result["band_high"], _("good case (P90)"), role="band", showlegend=False),
-            line(quarters, result["band_low"], _("bad to good case (P10 to P90)"), role="band", fill="tonexty"),
+            line(quarters, result["band_high"], _("good case"), role="band", showlegend=False) | {"line": {"width": 0}},
+            line(quarters, result["band_low"], _("from bad to good case"), role="band", fill="tonexty")
+            | {"line": {"width": 0}, "fillcolor": _BAND},
             line(quarters, result["cumulative"], _("likely case, added up")),
             {
                 "type": "bar",
@@ -62,6 +65,10 @@ def spread_figure(result: dict[str, Any], currency: str) -> dict[str, Any]:
         y_title=_("drawn cases of {n}").format(n=f"{result['draws']:,}"),
         height=300,
         bargap=0.04,
+        yaxis={
+            "title": {"text": _("drawn cases of {n}").format(n=f"{result['draws']:,}")},
+            "range": [0, 1.15 * max(counts)],
+        },
         shapes=[
             {
                 "type": "line",
@@ -76,7 +83,15 @@ def spread_figure(result: dict[str, Any], currency: str) -> dict[str, Any]:
         ]
         + [{"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 0, "x1": 0, "line": {"width": 1}}],
         annotations=[
-            {"x": result[key], "yref": "paper", "y": 1.0, "yanchor": "bottom", "text": word, "showarrow": False}
+            {
+                "x": result[key],
+                "yref": "paper",
+                "y": 1.0,
+                "yanchor": "top",
+                "xanchor": "left",
+                "text": word,
+                "showarrow": False,
+            }
             for key, word in marks
         ],
     )

@@ -21,14 +21,15 @@ _SOURCE = "{{ record.get_source_display }}{% if record.note %}<br><span class='p
 
 
 class ReadingTable(tables.Table):
-    period = tables.TemplateColumn(_PERIOD, verbose_name=_("Period (plant time)"), order_by=("period_from",))
+    period = tables.TemplateColumn(
+        _PERIOD,
+        verbose_name=_("Period (plant time)"),
+        order_by=("period_from",),
+        attrs={"td": {"class": "text-nowrap"}},
+    )
     site = tables.Column(verbose_name=_("Site"), default=_("all"), order_by=("site__name",))
-    value = tables.TemplateColumn(
-        "{% load phasegate %}{{ record.value|quantity:4 }}", verbose_name=_("Value"), attrs=_NUM
-    )
-    exposure = tables.TemplateColumn(
-        "{% load phasegate %}{{ record.exposure|quantity:5 }}", verbose_name=_("Exposure"), attrs=_NUM
-    )
+    value = tables.TemplateColumn("{{ record.value|floatformat:'-4g' }}", verbose_name=_("Value"), attrs=_NUM)
+    exposure = tables.TemplateColumn("{{ record.exposure|floatformat:'-2g' }}", verbose_name=_("Exposure"), attrs=_NUM)
     rate = tables.TemplateColumn(
         "{% load phasegate %}{{ record.rate|quantity }}", verbose_name=_("Per exposure"), orderable=False, attrs=_NUM
     )

@@ -160,11 +160,16 @@ def _as_logged(reading: KpiReading) -> dict[str, Any]:
     return {"period_from": reading.period_from, "value": reading.value, "exposure": reading.exposure}
 
 
+def _locked(outcome: Outcome) -> Outcome:
+    """As it is now: a gate may have frozen its baseline since it was read."""
+    return Outcome.objects.select_for_update().get(pk=outcome.pk)
+
+
 @transaction.atomic
 def reading_create(*, actor: Any, reason: str = "", **data: Any) -> KpiReading:
     """A new reading. Inside a frozen baseline it needs a reason and re-baselines, unless the plant's records computed it."""
     data.setdefault("source", KpiSource.FORM)
-    outcome = data["outcome"]
+    outcome = data["outcome"] = _locked(data["outcome"])
     frozen = in_frozen_window(outcome, data["period_from"], data["period_to"]) and data["source"] != KpiSource.COMPUTED
     if frozen:
         _needs_reason(reason)
@@ -187,12 +192,12 @@ def reading_update(
 ) -> KpiReading:
     """Change a reading. Inside a frozen baseline (before or after) it needs a reason and re-baselines. A new computation by the
     plant's records only changes the reading: the frozen baseline stays, and the outcome's page shows that the two differ."""
-    before = _as_logged(reading)
-    outcomes = {reading.outcome_id: reading.outcome}
-    ends = [(reading.outcome, reading.period_from, reading.period_to)]
+    before, held = _as_logged(reading), _locked(reading.outcome)
+    outcomes = {held.pk: held}
+    ends = [(held, reading.period_from, reading.period_to)]
     moved = any(getattr(reading, name) != value for name, value in data.items() if name not in {"note", "source"})
     if moved:
-        after = data.get("outcome", reading.outcome)
+        after = _locked(data["outcome"]) if "outcome" in data else held
         outcomes[after.pk] = after
         ends.append((after, data.get("period_from", reading.period_from), data.get("period_to", reading.period_to)))
     computed = data.get("source", reading.source) == KpiSource.COMPUTED and actor is None
@@ -210,7 +215,7 @@ def reading_update(
 
 @transaction.atomic
 def reading_delete(*, actor: Any, reading: KpiReading, reason: str = "") -> None:
-    outcome, before = reading.outcome, _as_logged(reading)
+    outcome, before = _locked(reading.outcome), _as_logged(reading)
     frozen = in_frozen_window(outcome, reading.period_from, reading.period_to)
     if frozen:
         _needs_reason(reason)
@@ -227,7 +232,7 @@ def readings_put(*, actor: Any, rows: Sequence[tuple[KpiReading, KpiReading | No
     gate are looked at once at the end."""
     if not rows:
         return
-    outcome = rows[0][0].outcome
+    outcome = _locked(rows[0][0].outcome)
     fresh: list[KpiReading] = []
     reasons: dict[str, list[Any]] = {}
     for made, found, reason in rows:

@@ -117,7 +117,7 @@ def kpi_figure(outcome: Outcome, readings: Sequence[KpiReading]) -> dict[str, An
     for name, rows in by_site.items():
         x = [r.period_from.isoformat() for r in rows]
         bar = {"type": "bar", "name": _("exposure") if len(by_site) == 1 else _("exposure, {site}").format(site=name)}
-        traces.append(bar | {"x": x, "y": [r.exposure for r in rows], "opacity": 0.25, "meta": {"role": "reference"}})
+        traces.append(bar | {"x": x, "y": [r.exposure for r in rows], "opacity": 0.18, "meta": {"role": "reference"}})
     for at, (name, rows) in enumerate(by_site.items()):
         traces.append(
             {
@@ -232,7 +232,7 @@ class OutcomePage(DetailPage):
     def more(self, obj: Outcome) -> dict[str, Any]:
         readings = list(obj.readings.select_related("site").order_by("period_from", "id"))
         table = ReadingTable(readings, request=self.request, may_change=self.may(obj, "change"))
-        RequestConfig(self.request, paginate={"per_page": 24, "silent": True}).configure(table)
+        RequestConfig(self.request, paginate={"per_page": 12, "silent": True}).configure(table)
         now = standing(obj, readings)
         mine = reverse("usecases:import") + f"?kind=kpi_readings&outcome={obj.pk}&export="
         return {
