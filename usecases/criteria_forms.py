@@ -36,16 +36,16 @@ class CriteriaSetForm(forms.Form):
 
 
 class PublishForm(forms.Form):
-    """``reason`` is asked for where comparisons contradict each other."""
+    """Asks for both only where comparisons contradict each other."""
 
     fields: dict[str, Any]
     accept_inconsistent = forms.BooleanField(
-        required=False, label=gettext_lazy("Publish with the answers that contradict each other")
+        label=gettext_lazy("Publish with the answers that contradict each other"),
+        error_messages={"required": gettext_lazy("Tick it, or look again at the answer that is named.")},
     )
     reason = forms.CharField(
-        required=False,
         max_length=REASON_LENGTH,
-        label=gettext_lazy("Why"),
+        label=gettext_lazy("Why they are used as they are"),
         widget=forms.Textarea(attrs={"rows": 2}),
     )
 
@@ -70,7 +70,7 @@ class CriterionForm(forms.ModelForm):
         chosen = criteria_set or (self.instance.criteria_set if self.instance.criteria_set_id else None)
         tops = Criterion.objects.filter(criteria_set=chosen, parent=None)
         parent = self.fields["parent"]
-        parent.queryset = tops.exclude(pk=self.instance.pk) if self.instance.pk else tops
+        parent.queryset = tops.exclude(pk=self.instance.pk) if not self.instance._state.adding else tops
         parent.label = _("Part of")
         parent.empty_label = _("Nothing: it is a top criterion")
         self.fields["source"].label = _("Its rating is")
@@ -90,8 +90,9 @@ class CriterionForm(forms.ModelForm):
         ):
             self.fields[name].required = False
             self.fields[name].help_text = words
-            if not self.instance.pk:
+            if self.instance._state.adding:
                 self.initial.pop(name, None)
+                self.fields[name].initial = None
         for level in range(RUBRIC_LEVELS):
             kept_text = self.instance.rubric[level] if level < len(self.instance.rubric) else ""
             self.fields[f"rubric_{level}"] = forms.CharField(
@@ -157,7 +158,10 @@ class RatioField(forms.ChoiceField):
         options = [(step_text(value), ratio_words(first, second, value)) for value in values]
         label = _("{first} or {second}?").format(first=first, second=second)
         super().__init__(
-            required=False, label=label, choices=[("", _("Not compared yet")), *options], widget=forms.Select
+            label=label,
+            choices=[("", _("Not compared yet")), *options],
+            widget=forms.Select,
+            error_messages={"required": _("Compare these two.")},
         )
 
     def clean(self, value: Any) -> float | None:
@@ -197,6 +201,11 @@ class WeightsForm(forms.Form):
         self.fields[name] = made
         self.names[name] = key
 
+    def unanswered(self) -> int:
+        """How many answers are missing, if that is all there is to put right; else 0."""
+        codes = [error.code for errors in self.errors.as_data().values() for error in errors]
+        return len(codes) if codes and set(codes) == {"required"} else 0
+
     def answers(self) -> dict[str, float]:
         """What was answered so far, by the key the service takes."""
         given = {key: self.cleaned_data.get(name) for name, key in self.names.items()}
@@ -219,11 +228,10 @@ def _float(text: str) -> float | None:
 
 
 _NUMBER: dict[str, Any] = {
-    WeightMethod.DIRECT: lambda n: (forms.FloatField(required=False, min_value=0, max_value=100), "%"),
-    WeightMethod.SWING: lambda n: (forms.FloatField(required=False, min_value=0, max_value=100), _("points")),
+    WeightMethod.DIRECT: lambda n: (forms.FloatField(min_value=0, max_value=100), "%"),
+    WeightMethod.SWING: lambda n: (forms.FloatField(min_value=0, max_value=100), _("points")),
     WeightMethod.RANK_ORDER: lambda n: (
         forms.TypedChoiceField(
-            required=False,
             choices=[("", "–"), *((str(place), _("{n}. place").format(n=place)) for place in range(1, n + 1))],
             coerce=float,
             empty_value=None,

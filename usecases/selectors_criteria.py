@@ -9,7 +9,6 @@ from typing import Any
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
-from portal.core import audit
 from portal.core.models import AuditEntry, User
 from usecases import facts
 from usecases.choices import CriterionSource, SetState, WeightMethod
@@ -94,10 +93,6 @@ def people(criteria_set: CriteriaSet) -> dict[str, User]:
     """Who weighed the levels, by id. One query, none where nobody did."""
     ids = {kept.get("by") for kept in criteria_set.weighting.values()} - {"", None}
     return {str(person.pk): person for person in User.objects.filter(pk__in=ids)} if ids else {}
-
-
-def history(criteria_set: CriteriaSet) -> list[AuditEntry]:
-    return audit.history(criteria_set)
 
 
 def published_by(entries: Sequence[AuditEntry]) -> str:

@@ -109,9 +109,12 @@ class CriteriaSetPage(DetailPage):
             }
         ]
 
+    def context(self, obj: CriteriaSet) -> dict[str, Any]:
+        found = super().context(obj)
+        return found | {"published_by": reads.published_by(found["history"])}
+
     def more(self, obj: CriteriaSet) -> dict[str, Any]:
         rows = list(obj.criteria.all())
-        history = reads.history(obj)
         before = CriteriaSet.objects.filter(name=obj.name, number__lt=obj.number).order_by("-number").first()
         people = reads.people(obj)
         rounds = ScoringRound.objects.permitted(self.request.user, "view").filter(criteria_set=obj)
@@ -126,8 +129,6 @@ class CriteriaSetPage(DetailPage):
             "before": before,
             "changes": reads.changes(list(before.criteria.all()), rows) if before is not None else [],
             "rounds": list(rounds.order_by("-created_at")[:20]),
-            "published_by": reads.published_by(history),
-            "history": history,
         }
 
 

@@ -70,13 +70,10 @@ def preview_of(level: Level, form: WeightsForm) -> dict[str, Any]:
     """What the answers so far mean: bars, and of pairs whether they agree. Errors go to the form."""
     told: dict[str, Any] = {"method": level.method, "rows": [], "missing": 0, "consistency": None, "again": None}
     if not form.is_valid():
-        return told
-    answers = form.answers()
-    told["missing"] = len(form.names) - len(answers)
-    if told["missing"]:
+        told["missing"] = form.unanswered()
         return told
     try:
-        found = elicitation.elicit(level.criteria, level.method, answers)
+        found = elicitation.elicit(level.criteria, level.method, form.answers())
     except InvalidInput as error:
         form.refuse(error)
         told["offered"] = error.extra.get("offered")
@@ -134,7 +131,7 @@ class CriteriaWeights(FormPage):
         if "preview" in data:
             form = level.form(data)
             told = preview_of(level, form)
-            return self.show(level, form, 422 if form.errors else 200, told=told)
+            return self.show(level, form, _status(form), told=told)
         return super().post(request, **kwargs)
 
     def show(self, obj: Any, form: Any, status: int = 200, conflict: Any = None, told: Any = None) -> HttpResponse:
@@ -220,6 +217,10 @@ def _typed(form: WeightsForm) -> dict[str, Any]:
     return {name: field.initial for name, field in form.fields.items() if field.initial is not None}
 
 
+def _status(form: WeightsForm) -> int:
+    return 422 if form.errors and not form.unanswered() else 200
+
+
 def _table() -> list[dict[str, Any]]:
     return [{"name": name, "values": list(table.values())} for name, table in RANDOM_INDEX.items()]
 
@@ -232,4 +233,4 @@ class CriteriaWeightsPreview(Page):
         form = level.form(request.POST)
         told = preview_of(level, form)
         context = {"told": told, "form": form, "level": level, "random_index": _table()}
-        return render(request, "usecases/_weights_preview.html", context, status=422 if form.errors else 200)
+        return render(request, "usecases/_weights_preview.html", context, status=_status(form))
