@@ -244,11 +244,14 @@ def spread(loaded: Loaded, case: UseCase, viewer: Any, *, names: bool) -> list[d
 
 
 def initials(roles: set[str]) -> dict[str, str]:
-    """Two letters for each role, of its first two words."""
+    """Two letters for each role: those of its first two words, or the acronym it begins with."""
     found = {}
     for role in roles:
         words = votes.role_label(role).replace("-", " ").split()
-        found[role] = "".join(word[0] for word in words[:2]).upper() if len(words) > 1 else words[0][:2].upper()
+        acronym = len(words[0]) == 2 and words[0].isupper()
+        found[role] = (
+            "".join(w[0] for w in words[:2]).upper() if len(words) > 1 and not acronym else words[0][:2].upper()
+        )
     return found
 
 

@@ -84,10 +84,7 @@ def record(
     )
 
 
-def history(obj: models.Model, limit: int = 20) -> list[AuditEntry]:
-    """The newest entries about one object, for the foot of its page."""
-    return list(
-        AuditEntry.objects.filter(object_type=f"{obj._meta.app_label}.{type(obj).__name__}", object_id=str(obj.pk))[
-            :limit
-        ]
-    )
+def history(obj: models.Model, limit: int = 20, action: str = "") -> list[AuditEntry]:
+    """The newest entries about one object, for the foot of its page; ``action``: only those that begin so."""
+    rows = AuditEntry.objects.filter(object_type=f"{obj._meta.app_label}.{type(obj).__name__}", object_id=str(obj.pk))
+    return list((rows.filter(action__startswith=action) if action else rows)[:limit])

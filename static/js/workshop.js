@@ -67,7 +67,15 @@ async function save(form, question) {
   note(question, said("saved"), "ok");
   form.querySelector(`[data-dot="${CSS.escape(question.dataset.question)}"]`)?.classList.add("is-answered");
   if (form.matches("[data-pairs]")) tellOpinion(form, told);
+  else tellCount(form);
   if (!all("[data-question]", form).some((other) => unsaved.has(other))) form.dispatchEvent(new CustomEvent("pg:saved"));
+}
+
+/** "3/4" on the tab of the use case that is being rated. */
+function tellCount(form) {
+  const dots = all("[data-dot]:not([data-measured])", form);
+  const count = form.parentElement.querySelector(".pg-tabs [aria-current] .pg-count");
+  if (count) count.textContent = `${dots.filter((dot) => dot.classList.contains("is-answered")).length}/${dots.length}`;
 }
 
 function tellOpinion(form, told) {

@@ -21,7 +21,7 @@ from tests.browser.visitor import Visitor, visiting
 pytestmark = pytest.mark.timeout(400)
 SAME = "() => window.__mark === true"
 MARK = "() => { window.__mark = true; }"
-#: Polled each second; the rest is the request, and what a busy machine adds.
+#: After the answer to the other person's click has come.
 SEEN_WITHIN_S = 2.0
 
 
@@ -120,10 +120,10 @@ def test_two_people_vote_privately_talk_vote_again_and_freeze(enter: Any, worksh
     row = manager.page.locator("#progress li").filter(has_text="Omar Tahir")
     within(8, "the engineer's progress on the phone", lambda: "Done" in row.inner_text())
     rate_all(manager, 5, phone=True)
-    before = time.monotonic()
-    seen = lead.page.locator("#progress li").filter(has_text="Petra Malik")
-    within(8, "the manager's answers on the lead's page", lambda: "4" in seen.locator("b").inner_text())
-    assert time.monotonic() - before < SEEN_WITHIN_S + 6
+    # The last answer was saved a moment ago; the lead's page is polled each second.
+    seen = lead.page.locator("#progress li").filter(has_text="Petra Malik").locator("b")
+    took = within(8, "the manager's answers on the lead's page", lambda: seen.inner_text() == "4")
+    assert took < SEEN_WITHIN_S, f"the lead saw the answers after {took:.1f} s"
     for visitor in (lead, engineer, manager):
         assert visitor.page.evaluate(SAME) or visitor is engineer, "the page was reloaded"
         expect(visitor.page.locator("#ranking")).to_have_count(0)
@@ -136,7 +136,7 @@ def test_two_people_vote_privately_talk_vote_again_and_freeze(enter: Any, worksh
     engineer.page.evaluate(MARK)
     lead.page.get_by_role("button", name="Reveal the answers").click()
     took = within(8, "the reveal", lambda: engineer.page.locator("#answers").count() == 1)
-    assert took < SEEN_WITHIN_S + 2, f"the reveal was seen after {took:.1f} s"
+    assert took < SEEN_WITHIN_S, f"the reveal was seen after {took:.1f} s"
     within(8, "the reveal on the phone", lambda: manager.page.locator("#answers").count() == 1)
     assert engineer.page.evaluate(SAME)
     talk = engineer.page.locator("section", has=engineer.page.locator("#disagree-title"))

@@ -277,7 +277,7 @@ def round_close(*, actor: Any, meeting: ScoringRound) -> ScoringRound:
         obj=meeting,
         changes={
             "verdict": result["verdict"],
-            "ranking": [[r["rank"], r["title"], r["score"]] for r in result["rows"]],
+            "ranking": ", ".join(f"{r['rank']} {r['title']} ({r['score']:.3f})" for r in result["rows"]),
         },
     )
     _tell(meeting, _raters(meeting, actor.pk), f"{meeting} is closed; its result is frozen.", "closed")

@@ -190,7 +190,7 @@ class RoundPage(Page):
             "errors": errors,
             "etag": etag_of(progress_state(meeting)),
             "steps": steps(meeting),
-            "history": audit.history(meeting),
+            "history": audit.history(meeting, action="scoringround."),
             "nobody_rated": not revealed and not any(row["given"] for row in progress),
             **progress_context(meeting, progress),
         }
