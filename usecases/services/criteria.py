@@ -202,6 +202,9 @@ def _check_criterion(criteria_set: CriteriaSet, data: dict[str, Any], current: C
         wrong["parent"] = "Criteria have two levels: choose a top criterion."
     elif parent is not None and current is not None and current.children.exists():
         wrong["parent"] = _("It has sub-criteria of its own: move those first.")
+    key = data.get("key")
+    if key and criteria_set.criteria.filter(key=key).exclude(pk=getattr(current, "pk", None)).exists():
+        wrong["key"] = _("Another criterion of this version has this key.")
     if value("weight") is not None and not math.isfinite(value("weight")):
         wrong["weight"] = "A weight must be a finite number."
     low, high = value("anchor_low"), value("anchor_high")
@@ -229,7 +232,10 @@ def _check_criterion(criteria_set: CriteriaSet, data: dict[str, Any], current: C
 def _completed(criteria_set: CriteriaSet, data: dict[str, Any]) -> dict[str, Any]:
     """What a new criterion takes over where nothing was said: anchors, a place at the end, a weight like its sisters'."""
     data = dict(data)
-    low, high = _anchors(data.get("source", CriterionSource.JUDGED), data.get("fact", ""))
+    source = data.get("source", CriterionSource.JUDGED)
+    if source != CriterionSource.MEASURED:
+        data["fact"] = ""
+    low, high = _anchors(source, data.get("fact", ""))
     data.setdefault("anchor_low", low)
     data.setdefault("anchor_high", high)
     if "position" not in data:
@@ -252,6 +258,17 @@ def criterion_create(*, actor: Any, **data: Any) -> Criterion:
     return made
 
 
+def _resourced(criterion: Criterion, data: dict[str, Any]) -> dict[str, Any]:
+    """A criterion that is judged, measured or derived from now on has no use for the anchors it had before, unless others were given."""
+    source, fact = data.get("source", criterion.source), data.get("fact", criterion.fact)
+    fact = fact if source == CriterionSource.MEASURED else ""
+    if (source, fact) == (criterion.source, criterion.fact):
+        return data
+    ends = dict(zip(("anchor_low", "anchor_high"), _anchors(source, fact), strict=True))
+    same = all(data.get(name, getattr(criterion, name)) == getattr(criterion, name) for name in ends)
+    return data | {"fact": fact} | (ends if same else {})
+
+
 def _free_key(criteria_set: CriteriaSet, name: str) -> str:
     stem = slugify(name).replace("-", "_")[:34] or "criterion"
     taken = set(criteria_set.criteria.values_list("key", flat=True))
@@ -266,6 +283,7 @@ def criterion_update(
     _draft(criteria_set)
     if "criteria_set" in data and data["criteria_set"].pk != criterion.criteria_set_id:
         raise InvalidInput({"criteria_set": "A criterion stays in its version."})
+    data = _resourced(criterion, data)
     _check_criterion(criteria_set, data, criterion)
     before = (criterion.parent, criterion.weight, criterion.key)
     done = entity_update(actor=actor, obj=criterion, data=data, expected_version=expected_version)
