@@ -38,17 +38,17 @@ class LineForm(forms.ModelForm):
         fields = (
             "kind",
             "name",
+            "note",
             "low",
             "likely",
             "high",
+            "attribution",
             "first_quarter",
             "last_quarter",
             "ramp_quarters",
             "delay_low",
             "delay_likely",
             "delay_high",
-            "attribution",
-            "note",
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,8 +56,6 @@ class LineForm(forms.ModelForm):
         for name in ("delay_low", "delay_likely", "delay_high"):
             # An older form, or a program, that says nothing of delays means none.
             self.fields[name].required = False
-        for name in ("first_quarter", "last_quarter", "ramp_quarters", "delay_low", "delay_likely", "delay_high"):
-            self.fields[name].widget.attrs["data-unit"] = _("quarters") if "ramp" in name or "delay" in name else "Q"
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}

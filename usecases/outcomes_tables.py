@@ -11,10 +11,10 @@ from usecases.models import KpiReading
 
 _NUM = {"td": {"class": "pg-num"}, "th": {"class": "pg-num"}}
 _ACTS = (
-    '{% load i18n %}{% if table.may_change %}<a href="{% url "usecases:reading-edit" record.pk %}">{% translate "Change" %}'
+    '{% load i18n %}<a href="{% url "usecases:reading-edit" record.pk %}">{% translate "Change" %}'
     '<span class="pg-hidden-text"> {{ record.period_from|date:"DATE_FORMAT" }}</span></a> '
     '<a href="{% url "usecases:reading-delete" record.pk %}">{% translate "Delete" %}'
-    '<span class="pg-hidden-text"> {{ record.period_from|date:"DATE_FORMAT" }}</span></a>{% endif %}'
+    '<span class="pg-hidden-text"> {{ record.period_from|date:"DATE_FORMAT" }}</span></a>'
 )
 _PERIOD = '{{ record.period_from|date:"DATE_FORMAT" }} – {{ record.period_to|date:"DATE_FORMAT" }}'
 _SOURCE = "{{ record.get_source_display }}{% if record.note %}<br><span class='pg-quiet pg-small'>{{ record.note }}</span>{% endif %}"
@@ -36,13 +36,10 @@ class ReadingTable(tables.Table):
     source = tables.TemplateColumn(_SOURCE, verbose_name=_("Where from"))
     acts = tables.TemplateColumn(_ACTS, verbose_name="", orderable=False, attrs={"td": {"plain": "1"}})
 
-    may_change = False
-
     class Meta:
         model = KpiReading
         fields = ("period", "site", "value", "exposure", "rate", "source", "acts")
         order_by = ("-period",)
 
     def __init__(self, *args: Any, may_change: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.may_change = may_change
+        super().__init__(*args, exclude=() if may_change else ("acts",), **kwargs)

@@ -156,8 +156,8 @@ def _needs_reason(reason: str) -> None:
         )
 
 
-def _as_logged(reading: KpiReading) -> dict[str, Any]:
-    return {"period_from": reading.period_from, "value": reading.value, "exposure": reading.exposure}
+def _as_logged(reading: KpiReading) -> str:
+    return f"{reading.value:g} in {reading.exposure:g} from {reading.period_from:%Y-%m-%d}"
 
 
 def _locked(outcome: Outcome) -> Outcome:
@@ -252,7 +252,7 @@ def readings_put(*, actor: Any, rows: Sequence[tuple[KpiReading, KpiReading | No
     except IntegrityError as error:
         raise DomainError("conflict", _("Somebody wrote one of these readings meanwhile. Check again.")) from error
     for reading in fresh:
-        audit.record(actor=actor, action="kpireading.import", obj=reading, changes=_as_logged(reading))
+        audit.record(actor=actor, action="kpireading.import", obj=reading, changes={"reading": _as_logged(reading)})
     for reason, changed in reasons.items():
         shown = {"readings": changed[:100]} if len(changed) > 1 else {"reading": changed[0]}
         _rebaseline(actor, outcome, reason, shown)

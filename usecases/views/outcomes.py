@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -20,6 +20,7 @@ from portal.core.clock import day_text
 from portal.core.models import AuditEntry
 from portal.core.pages import DetailPage, FormPage, UpdatePage, limit_choices
 from portal.core.plots import figure
+from portal.core.templatetags.phasegate import quantity
 from usecases import services
 from usecases.choices import Direction, Phase
 from usecases.models import Gate, KpiReading, Outcome, UseCase
@@ -117,7 +118,9 @@ def kpi_figure(outcome: Outcome, readings: Sequence[KpiReading]) -> dict[str, An
     for name, rows in by_site.items():
         x = [r.period_from.isoformat() for r in rows]
         bar = {"type": "bar", "name": _("exposure") if len(by_site) == 1 else _("exposure, {site}").format(site=name)}
-        traces.append(bar | {"x": x, "y": [r.exposure for r in rows], "opacity": 0.18, "meta": {"role": "reference"}})
+        span = [(r.period_to - r.period_from) / timedelta(milliseconds=1) for r in rows]
+        shape = {"width": span, "offset": 0, "opacity": 0.18, "meta": {"role": "reference"}}
+        traces.append(bar | shape | {"x": x, "y": [r.exposure for r in rows]})
     for at, (name, rows) in enumerate(by_site.items()):
         traces.append(
             {
@@ -147,12 +150,13 @@ def kpi_figure(outcome: Outcome, readings: Sequence[KpiReading]) -> dict[str, An
         x_title=_("plant time"),
         shapes=shapes,
         height=320,
-        barmode="stack",
+        barmode="overlay",
         yaxis={"title": {"text": outcome.exposure_unit}, "side": "right", "showgrid": False, "rangemode": "tozero"},
         yaxis2={
             "title": {"text": per_text(outcome)},
             "side": "left",
             "overlaying": "y",
+            "tickmode": "auto",
             "rangemode": "tozero",
         },
     )
@@ -276,23 +280,26 @@ class OutcomePage(DetailPage):
 def _log_row(entry: AuditEntry) -> dict[str, Any]:
     changes = entry.changes
     moved = [
-        {"label": str(getattr(Outcome._meta.get_field(name), "verbose_name", name)), "old": pair[0], "new": pair[1]}
+        {"label": _label_of(name), "old": _shown(pair[0]), "new": _shown(pair[1])}
         for name, pair in changes.items()
-        if isinstance(pair, list) and len(pair) == 2 and name != "reading"
+        if isinstance(pair, list) and len(pair) == 2 and name != "readings"
     ]
-    reading = changes.get("reading")
-    if isinstance(reading, list):
-        moved.append({"label": _("reading"), "old": _reading_text(reading[0]), "new": _reading_text(reading[1])})
+    if readings := changes.get("readings"):
+        moved.append({"label": _("readings"), "old": "", "new": _("{n} at once").format(n=len(readings))})
     frozen = entry.action == "outcome.freeze_baseline"
     return {"entry": entry, "frozen": frozen, "reason": changes.get("reason", ""), "moved": moved, "changes": changes}
 
 
-def _reading_text(row: Any) -> str:
-    if not isinstance(row, dict):
-        return _("none")
-    return _("{value} in {exposure}, from {day}").format(
-        value=f"{row['value']:g}", exposure=f"{row['exposure']:g}", day=str(row["period_from"])[:10]
-    )
+def _label_of(name: str) -> str:
+    if name == "reading":
+        return _("reading")
+    return str(getattr(Outcome._meta.get_field(name), "verbose_name", name))
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == "":
+        return "–"
+    return quantity(value, 5) if isinstance(value, float) else str(value)
 
 
 class OutcomeCreate(FormPage):

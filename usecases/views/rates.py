@@ -15,8 +15,8 @@ from usecases.filters import ExchangeRateFilter
 from usecases.models import ExchangeRate
 
 _ACTS = (
-    '{% load i18n %}{% if table.may_change %}<a href="{% url "usecases:exchange-rate-edit" record.pk %}">{% translate "Change" %}'
-    '<span class="pg-hidden-text"> {{ record }}</span></a>{% endif %}'
+    '{% load i18n %}<a href="{% url "usecases:exchange-rate-edit" record.pk %}">{% translate "Change" %}'
+    '<span class="pg-hidden-text"> {{ record }}</span></a>'
 )
 
 
@@ -28,9 +28,9 @@ class ExchangeRateTable(tables.Table):
         model = ExchangeRate
         fields = ("base", "quote", "rate", "on", "source", "acts")
 
-    @property
-    def may_change(self) -> bool:
-        return bool(self.request.user.has_perm("usecases.add_usecase"))
+    def __init__(self, *args: Any, request: Any = None, **kwargs: Any) -> None:
+        may_change = request is not None and request.user.has_perm("usecases.add_usecase")
+        super().__init__(*args, request=request, exclude=() if may_change else ("acts",), **kwargs)
 
     def render_rate(self, value: Any) -> str:
         return f"{value.normalize():f}"
