@@ -14,7 +14,8 @@ def twelve() -> Any:
     """A published version with three criteria of four sub-criteria each."""
     from usecases.models import CriteriaSet, Criterion
 
-    made = CriteriaSet.objects.create(name="Twelve", number=1, state="published", published_at=wall_now())
+    number = CriteriaSet.objects.count() + 1
+    made = CriteriaSet.objects.create(name="Twelve", number=number, state="published", published_at=wall_now())
     for at, (key, weight) in enumerate((("roi", 50), ("feasibility", 30), ("data", 20))):
         top = Criterion.objects.create(criteria_set=made, key=key, name=key.title(), weight=weight, position=10 * at)
         for n in range(4):
@@ -30,8 +31,8 @@ def twelve() -> Any:
     return made
 
 
-def thirty_by_twelve(cast: Any, cases: int = 30) -> Any:
-    """A closed round of it, rated by one person each; every ninth answer is "I don't know"."""
+def thirty_by_twelve(cast: Any, cases: int = 30, *, close: bool = True) -> Any:
+    """A round of it, revealed or closed, rated by one person of each role; every ninth answer is "I don't know"."""
     from usecases import services
     from usecases.models import Rating, ScoringRound
 
@@ -58,5 +59,5 @@ def thirty_by_twelve(cast: Any, cases: int = 30) -> Any:
         for j, leaf in enumerate(leaves)
         for rater, role in zip(raters, roles, strict=True)
     )
-    services.round_close(actor=cast.coe_lead, meeting=meeting)
+    (services.round_close if close else services.round_reveal)(actor=cast.coe_lead, meeting=meeting)
     return ScoringRound.objects.get(pk=meeting.pk)
