@@ -39,6 +39,7 @@ def make_cast() -> SimpleNamespace:
 
     home, away = make_site("home"), make_site("away")
     ours, theirs = make_use_case("ours"), make_use_case("theirs")
+    _spare()
     people: dict[str, Any] = {}
     for key in ROLES:
         person = User.objects.create(email=f"{key.replace('_', '-')}@test.example", name=key)
@@ -53,6 +54,11 @@ def make_cast() -> SimpleNamespace:
 def entity_models() -> list[Any]:
     """Every model that says who may see it."""
     return [model for model in apps.get_models() if hasattr(model, "access") and model._meta.app_label in APPS]
+
+
+def _spare() -> Any:
+    """A use case on neither side."""
+    return apps.get_model("usecases.UseCase").objects.filter(code="spare").first() or make_use_case("spare")
 
 
 def _guest() -> Any:
@@ -92,9 +98,7 @@ def _given(world: World, label: str) -> dict[str, Any]:
         "usecases.Judgement": {"rater": world.person, "value": 3.0},
         "usecases.Seat": {"person": _guest()} if label == "usecases.Seat" else {},
         "usecases.Scenario": {"owner": world.person, "budget": [1000.0] * 4},
-        "usecases.Exclusion": {"second": make_use_case(f"other-{next(_number)}")}
-        if label == "usecases.Exclusion"
-        else {},
+        "usecases.Exclusion": {"second": _spare()} if label == "usecases.Exclusion" else {},
         "usecases.GateComment": {"author": world.person, "text": "Why is this red?"},
         "usecases.ExchangeRate": {"base": "USD", "quote": "EUR", "rate": Decimal("0.9")},
         "usecases.Outcome": {"kpi": "Hours above the limit", "unit": "h", "direction": "down"},
@@ -226,6 +230,8 @@ class World:
         if obj._meta.label == "usecases.ScoringRound":
             obj.use_cases.set([self.use_case])
             obj.raters.set([self.person])
+        if obj._meta.label == "usecases.Exclusion":
+            obj.scenario.candidates.add(obj.first, obj.second)
         if obj._meta.label == "usecases.Scenario":
             obj.candidates.set([self.use_case])
         if obj._meta.label == "usecases.Adoption":

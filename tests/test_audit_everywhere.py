@@ -128,8 +128,11 @@ NAMES = ("name", "title", "text", "note", "assumption", "kpi", "reason", "went_w
 )
 def test_a_change_is_written(stage: Any, route: Route):
     fields = route.cls.serializer_class().fields
-    field = next((name for name in NAMES if name in fields and not fields[name].read_only), "started_on")
-    value = "2013-04-05" if field == "started_on" else "Changed by a test"
+    field = next(
+        (name for name in NAMES if name in fields and not fields[name].read_only),
+        "started_on" if "started_on" in fields else "days",
+    )
+    value = {"started_on": "2013-04-05", "days": 17.5}.get(field, "Changed by a test")
     model = route.cls.queryset.model
     for key in ROLES:
         answer = stage.send(route, "patch", getattr(stage.cast, key), model._meta.label, body={field: value})

@@ -28,6 +28,7 @@ class ScenarioForm(forms.Form):
     """One question. Fields of quarters, use cases, roles, sites and exclusions are made for what there is."""
 
     fields: dict[str, Any]
+    quarters = forms.IntegerField(min_value=1, max_value=MAX_QUARTERS, label=_("Quarters"), widget=forms.HiddenInput())
     name = forms.CharField(max_length=140, label=_("Name"))
     note = forms.CharField(required=False, max_length=2000, label=_("Note"), widget=forms.Textarea(attrs={"rows": 2}))
     currency = forms.RegexField(
@@ -75,8 +76,8 @@ class ScenarioForm(forms.Form):
     def __init__(
         self, data: Any = None, *, user: Any, scenario: Scenario | None = None, quarters: int = 4, **keywords: Any
     ) -> None:
-        super().__init__(data, initial=self._initial(scenario) | keywords.pop("initial", {}))
-        self.quarters = quarters
+        super().__init__(data, initial=self._initial(scenario) | {"quarters": quarters} | keywords.pop("initial", {}))
+        self.horizon = quarters
         self.cases = list(UseCase.objects.permitted(user).select_related("business_case").order_by("title", "pk"))
         self.sites = list(Site.objects.permitted(user).order_by("name"))
         start = scenario.start if scenario is not None else self.initial.get("start")
@@ -160,15 +161,15 @@ class ScenarioForm(forms.Form):
         known = {str(c.pk): c for c in self.cases}
         capacity = {}
         for role in PEOPLE:
-            days = [data.get(f"days_{role}_{q}") for q in range(self.quarters)]
+            days = [data.get(f"days_{role}_{q}") for q in range(self.horizon)]
             if any(d is not None for d in days):
                 capacity[role] = [float(d or 0) for d in days]
         plain = {n: data[n] for n in ("name", "note", "currency", "start", "lag", "time_limit", "seed")}
         return {
             "data": plain
             | {
-                "quarters": self.quarters,
-                "budget": [data[f"budget_{q}"] for q in range(self.quarters)],
+                "quarters": self.horizon,
+                "budget": [data[f"budget_{q}"] for q in range(self.horizon)],
                 "capacity": capacity,
                 "foundation_share": data["foundation_share"] / 100,
                 "gap": data["gap"] / 100,
@@ -212,9 +213,9 @@ class EffortForm(forms.Form):
     def __init__(self, data: Any = None, *, use_case: UseCase, quarters: int = 6, **_keywords: Any) -> None:
         super().__init__(data)
         rows = {(e.role, e.quarter): e.days for e in use_case.efforts.all()}
-        self.quarters = max([quarters, *(q + 1 for _role, q in rows)])
+        self.horizon = max([quarters, *(q + 1 for _role, q in rows)])
         for role in PEOPLE:
-            for q in range(self.quarters):
+            for q in range(self.horizon):
                 self.fields[f"days_{role}_{q}"] = forms.FloatField(
                     min_value=0,
                     max_value=10_000,
@@ -227,7 +228,7 @@ class EffortForm(forms.Form):
     def rows(self) -> list[dict[str, Any]]:
         found = []
         for role in PEOPLE:
-            for q in range(self.quarters):
+            for q in range(self.horizon):
                 days = self.cleaned_data.get(f"days_{role}_{q}")
                 if days:
                     found.append({"role": role, "quarter": q, "days": days})

@@ -95,9 +95,7 @@ class EffortNeedSerializer(EntitySerializer):
 
 
 class PortfolioRunSerializer(EntitySerializer):
-    state = serializers.CharField(source="job.state", read_only=True, default="")
-    progress = serializers.FloatField(source="job.progress", read_only=True, default=0.0)
-    step = serializers.CharField(source="job.step", read_only=True, default="")
+    job = serializers.PrimaryKeyRelatedField[Any](read_only=True)
     result = serializers.DictField(read_only=True)
 
     class Meta:
@@ -106,9 +104,7 @@ class PortfolioRunSerializer(EntitySerializer):
             "id",
             "scenario",
             "kind",
-            "state",
-            "progress",
-            "step",
+            "job",
             "result",
             "inputs_sha256",
             "finished_at",
@@ -139,22 +135,32 @@ class ChangedSerializer(serializers.Serializer[Any]):
     changed = serializers.ListField(child=serializers.CharField())
 
 
+def _pairs(found: Any) -> Any:
+    """A change of a scenario is partial, its exclusions are not: each names both."""
+    for at, pair in enumerate(found or []):
+        for name in ("first", "second"):
+            if name not in pair:
+                raise serializers.ValidationError({f"exclusions[{at}].{name}": "Name both use cases."})
+    return found
+
+
 class ScenarioViewSet(CreateMixin, UpdateMixin, DestroyMixin, BaseViewSet):
     queryset = models.Scenario.objects.prefetch_related("candidates", "must", "must_not", "exclusions")
     serializer_class = ScenarioSerializer
     filterset_class = filters.ScenarioFilter
+    many_fields = ("candidates", "must", "must_not")
     ordering_fields = ("name", "start", "created_at", "updated_at", "id")
     create_permission = "usecases.add_usecase"
 
     def perform_create(self, data: dict[str, Any]) -> Any:
         plain, many = self.split_many(data)
-        exclusions = plain.pop("exclusions", None)
+        exclusions = _pairs(plain.pop("exclusions", None))
         many = {"candidates": [], "must": [], "must_not": []} | many
         return services.scenario_create(actor=self.request.user, many=many, exclusions=exclusions, **plain)
 
     def perform_update(self, obj: Any, data: dict[str, Any], expected_version: int | None) -> Any:
         plain, many = self.split_many(data)
-        exclusions = plain.pop("exclusions", None)
+        exclusions = _pairs(plain.pop("exclusions", None))
         return services.scenario_update(
             actor=self.request.user,
             scenario=obj,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -91,6 +91,7 @@ class ScenarioPage(DetailPage):
     model = Scenario
     template = "usecases/scenario.html"
     asks = ("change", "delete")
+    errors: Sequence[str] = ()
 
     def get_queryset(self) -> Any:
         return SCENARIOS
@@ -127,6 +128,7 @@ class ScenarioPage(DetailPage):
         return scenario_context(obj, self.request.user, may_change=self.may(obj, "change")) | {
             "breadcrumbs": [(_("Portfolio"), reverse("usecases:portfolio")), (str(obj), "")],
             "history": audit.history(obj),
+            "errors": self.errors,
         }
 
 
@@ -228,9 +230,9 @@ def form_parts(form: ScenarioForm) -> dict[str, Any]:
         "rules": [form[n] for n in ("lag", "foundation_share")] + [form[f"site_{s.pk}"] for s in form.sites],
         "solver": [form[n] for n in ("gap", "time_limit", "seed")],
         "cases": cases,
-        "budget": [form[f"budget_{q}"] for q in range(form.quarters)],
+        "budget": [form[f"budget_{q}"] for q in range(form.horizon)],
         "people": [
-            (portfolio_words.role_label(role), [form[f"days_{role}_{q}"] for q in range(form.quarters)])
+            (portfolio_words.role_label(role), [form[f"days_{role}_{q}"] for q in range(form.horizon)])
             for role in verbs.PEOPLE
         ],
         "pairs": [(form[f"first_{at}"], form[f"second_{at}"], form[f"why_{at}"]) for at in form.pairs],
@@ -330,9 +332,12 @@ class ScenarioRun(ActionPage):
         try:
             return super().post(request, pk, **kwargs)
         except InvalidInput as error:
-            for row in error.errors:
-                messages.error(request, row["message"])
-            return HttpResponseRedirect(reverse("usecases:scenario", args=[pk]))
+            again = ScenarioPage()
+            again.setup(request, pk=pk)
+            again.errors = [row["message"] for row in error.errors]
+            shown = again.get(request, pk)
+            shown.status_code = 422
+            return shown
 
 
 class ScenarioAdopt(ActionPage):
@@ -370,7 +375,7 @@ class ComparePage(Page):
             columns.append(
                 {
                     "scenario": scenario,
-                    "run": run,
+                    "total": sum(scenario.budget),
                     "told": portfolio_words.Told(run, scenario, visible) if run else None,
                 }
             )
@@ -423,10 +428,10 @@ class EffortEdit(FormPage):
 
     def show(self, obj: Any, form: Any, status: int = 200, conflict: Any = None) -> HttpResponse:
         self.people = [
-            (portfolio_words.role_label(role), [form[f"days_{role}_{q}"] for q in range(form.quarters)])
+            (portfolio_words.role_label(role), [form[f"days_{role}_{q}"] for q in range(form.horizon)])
             for role in verbs.PEOPLE
         ]
-        self.form_quarters = range(form.quarters)
+        self.form_quarters = range(form.horizon)
         return super().show(obj, form, status, conflict)
 
     def more(self, obj: Any) -> dict[str, Any]:
