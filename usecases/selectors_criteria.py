@@ -29,6 +29,10 @@ def measured_leaves() -> list[Criterion]:
     return [row for row in rows if row.source != CriterionSource.JUDGED and row.pk not in parents]
 
 
+#: What a rubric writes out: 0 to 5.
+RUBRIC_LEVELS = 6
+
+
 # ---- one version as a page ------------------------------------------------------------------------------------------------
 
 
@@ -44,7 +48,9 @@ class Told:
 
     @property
     def rubric(self) -> list[tuple[int, str]]:
-        return list(enumerate(self.criterion.rubric))
+        """Each level with its text, empty where it is not written yet."""
+        written = list(self.criterion.rubric)
+        return list(enumerate(written + [""] * (RUBRIC_LEVELS - len(written))))
 
     @property
     def percent(self) -> float:

@@ -249,7 +249,8 @@ class CriterionCreate(FormPage):
         return get_permitted(CriteriaSet.objects.all(), self.request.user, kwargs["pk"], "change")
 
     def get_form(self, obj: Any, data: Any = None, files: Any = None) -> Any:
-        parent = obj.criteria.filter(key=self.request.GET.get("parent", "")[:40], parent=None).first()
+        key = self.request.GET.get("parent", "")[:40]
+        parent = obj.criteria.filter(key=key, parent=None).first() if key else None
         return CriterionForm(
             data, criteria_set=obj, instance=Criterion(criteria_set=obj), initial={"parent": parent} if parent else {}
         )

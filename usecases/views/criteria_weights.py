@@ -31,6 +31,8 @@ METHODS: dict[str, Any] = {
     ),
 }
 
+TABLES = {"saaty-1980": "Saaty 1980", "tummala-ling": "Tummala, Ling", "donegan-dodd": "Donegan, Dodd"}
+
 
 class Level:
     """One level of one version and the method asked for, from the address."""
@@ -222,7 +224,7 @@ def _status(form: WeightsForm) -> int:
 
 
 def _table() -> list[dict[str, Any]]:
-    return [{"name": name, "values": list(table.values())} for name, table in RANDOM_INDEX.items()]
+    return [{"name": TABLES.get(name, name), "values": list(table.values())} for name, table in RANDOM_INDEX.items()]
 
 
 class CriteriaWeightsPreview(Page):
