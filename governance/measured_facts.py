@@ -18,7 +18,7 @@ from governance.choices import CheckKind, CheckState, StageKind
 from governance.models import Batch, CheckResult, Pipeline
 from usecases.domain import measured
 from usecases.evidence import Measurement
-from usecases.facts import Fact, register
+from usecases.facts import Fact, once, register
 from usecases.models import UseCase
 
 #: How far back the rows are looked at, in plant time.
@@ -48,6 +48,10 @@ class Flow:
 
 
 def flow(use_cases: Sequence[UseCase], now: datetime) -> Flow:
+    return once("governance.flow", lambda: _flow(use_cases, now))
+
+
+def _flow(use_cases: Sequence[UseCase], now: datetime) -> Flow:
     """One query."""
     rows = Pipeline.objects.filter(adoption__use_case__in=[case.pk for case in use_cases])
     rows = rows.select_related("adoption__site__plant_clock", "owner").defer("policy_state", "reference")
@@ -88,17 +92,21 @@ class Checked:
 
 
 def _checked(known: Flow, kinds: Collection[str], stages: Collection[str]) -> dict[Any, Checked]:
-    """Use case -> its results of some kinds of checks at some stages. One query."""
-    rows = (
-        CheckResult.objects.filter(
-            known.window("batch__pipeline", "plant_at"),
-            stage_check__kind__in=kinds,
-            stage_check__stage__kind__in=stages,
-        )
-        .exclude(state=CheckState.SKIPPED)
-        .order_by()
-        .values("batch__pipeline")
-        .annotate(
+    """Use case -> its results of some kinds of checks at some stages."""
+    case_of = {p.pk: case for case, found in known.of_case.items() for p in found}
+    made: dict[Any, Checked] = defaultdict(Checked)
+    for row in once("governance.checked", lambda: _results(known)):
+        if row["stage_check__kind"] in kinds and row["stage_check__stage__kind"] in stages:
+            made[case_of[row["batch__pipeline"]]].add(row)
+    return made
+
+
+def _results(known: Flow) -> list[Mapping[str, Any]]:
+    """The window's results by pipeline, kind of check and stage. One query."""
+    rows = CheckResult.objects.filter(known.window("batch__pipeline", "plant_at")).exclude(state=CheckState.SKIPPED)
+    told = rows.order_by().values("batch__pipeline", "stage_check__kind", "stage_check__stage__kind")
+    return list(
+        told.annotate(
             results=Count("pk"),
             passed=Count("pk", filter=Q(state=CheckState.PASSED)),
             rows=Sum("batch__rows"),
@@ -107,11 +115,6 @@ def _checked(known: Flow, kinds: Collection[str], stages: Collection[str]) -> di
             newest_plant=Max("plant_at"),
         )
     )
-    case_of = {p.pk: case for case, found in known.of_case.items() for p in found}
-    made: dict[Any, Checked] = defaultdict(Checked)
-    for row in rows:
-        made[case_of[row["batch__pipeline"]]].add(row)
-    return made
 
 
 def availability(use_cases: Sequence[UseCase], now: datetime) -> dict[Any, Measurement]:

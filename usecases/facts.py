@@ -6,16 +6,20 @@ handful of queries whatever their number; like the gates' providers it reads onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from usecases.evidence import Measurement
 from usecases.models import UseCase
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,26 @@ def get(key: str) -> Fact | None:
 
 def every() -> list[Fact]:
     return sorted(_facts.values(), key=lambda fact: (fact.order, fact.key))
+
+
+_read: ContextVar[dict[str, Any] | None] = ContextVar("read", default=None)
+
+
+@contextmanager
+def one_reading() -> Iterator[None]:
+    """All facts that are asked inside are about the same use cases and moment, so what two of them need is read once."""
+    token = _read.set({})
+    try:
+        yield
+    finally:
+        _read.reset(token)
+
+
+def once(key: str, build: Callable[[], T]) -> T:
+    """What ``build`` reads, kept under this key for the other facts of one reading."""
+    kept = _read.get()
+    if kept is None:
+        return build()
+    if key not in kept:
+        kept[key] = build()
+    return cast(T, kept[key])

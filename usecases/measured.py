@@ -43,21 +43,23 @@ def measured_scores(
     """
     cases, asked = list(use_cases), list(leaves)
     found: dict[tuple[Any, str], MeasuredScore] = {}
-    answers: dict[str, dict[Any, Measurement]] = {}
-    for leaf in asked:
-        if leaf.source != CriterionSource.MEASURED:
-            continue
-        fact = facts.get(leaf.fact)
-        if fact is not None and fact.key not in answers:
-            answers[fact.key] = fact.provider(cases, now)
+    measured = [leaf for leaf in asked if leaf.source == CriterionSource.MEASURED]
+    answers = _answers({leaf.fact for leaf in measured}, cases, now)
+    for leaf in measured:
         for case in cases:
-            answer = answers[fact.key].get(case.pk) if fact is not None else None
-            found[case.pk, leaf.key] = _of_fact(leaf, fact, answer)
+            answer = answers.get(leaf.fact, {}).get(case.pk)
+            found[case.pk, leaf.key] = _of_fact(leaf, facts.get(leaf.fact), answer)
     derived = [leaf for leaf in asked if leaf.source == CriterionSource.DERIVED]
     worth = business_cases(cases) if derived else {}
     for leaf in derived:
         found |= {(case.pk, leaf.key): _of_business_case(case, worth.get(case.pk)) for case in cases}
     return found
+
+
+def _answers(keys: set[str], cases: list[UseCase], now: datetime) -> dict[str, dict[Any, Measurement]]:
+    known = [fact for fact in facts.every() if fact.key in keys]
+    with facts.one_reading():
+        return {fact.key: fact.provider(cases, now) for fact in known} if cases else {}
 
 
 def _of_fact(leaf: Criterion, fact: facts.Fact | None, answer: Measurement | None) -> MeasuredScore:

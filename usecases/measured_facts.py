@@ -20,7 +20,7 @@ from devices.models import Channel, Device, LinkHistory
 from portal.core.clock import moment_text
 from usecases.domain import measured
 from usecases.evidence import Measurement
-from usecases.facts import Fact, register
+from usecases.facts import Fact, once, register
 from usecases.models import Adoption, UseCase
 
 #: How far back the link is looked at, and the least time that says anything about it (wall time).
@@ -42,7 +42,7 @@ class Scope:
 
 
 def scopes(use_cases: Sequence[UseCase]) -> tuple[dict[Any, Scope], dict[Any, set[str]]]:
-    """Scope of each use case, and which of all required signals have a channel at each site. Three queries."""
+    """Scope of each use case, and which of all required signals have a channel at each site. Two queries."""
     found = {case.pk: Scope() for case in use_cases}
     rows = Adoption.objects.filter(use_case__in=found).order_by("site__name", "pk")
     for key, site, name, device in rows.values_list("use_case_id", "site_id", "site__name", "devices"):
@@ -81,7 +81,7 @@ def _page(case: UseCase) -> str:
 
 def sensor_coverage(use_cases: Sequence[UseCase], now: datetime) -> dict[Any, Measurement]:
     """Share of the required signals that have a registered channel at the sites of the use case, in percent."""
-    where, present = scopes(use_cases)
+    where, present = once("devices.scopes", lambda: scopes(use_cases))
     return {case.pk: _coverage(case, where[case.pk], present, now) for case in use_cases}
 
 
@@ -120,7 +120,7 @@ def _list(names: Sequence[str]) -> str:
 
 def network_readiness(use_cases: Sequence[UseCase], now: datetime) -> dict[Any, Measurement]:
     """Share of the last 30 days (wall time) in which the gateways in scope were connected, in percent."""
-    where, _present_codes = scopes(use_cases)
+    where, _present_codes = once("devices.scopes", lambda: scopes(use_cases))
     gateways = _gateways(where.values())
     until = now.replace(second=0, microsecond=0)
     links = _links({g.pk for rows in gateways.values() for g in rows}, until)

@@ -290,7 +290,7 @@ def test_queries_do_not_grow_with_the_use_cases(cast, django_assert_max_num_quer
     cases = [make_use_case(required_signals=["AT"]) for _ in range(30)]
     for case in cases:
         make_adoption(case, make_site())
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(12):
         found = measured_scores(cases, asked, wall_now())
     assert len(found) == 30 * len(asked)
 

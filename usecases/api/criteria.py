@@ -81,7 +81,7 @@ class WeightsSerializer(StrictSerializer):
     """``answers`` by key of the criterion: percents, points (100 for the most important swing) or places. For pairs by
     "first:second": how many times as important the first is, 1/9 to 9."""
 
-    parent = serializers.CharField(
+    parent = serializers.CharField(  # type: ignore[assignment]
         max_length=40,
         allow_blank=True,
         default="",
@@ -126,7 +126,7 @@ class MovedSerializer(StrictSerializer):
 class MeasuredScoreSerializer(serializers.Serializer[Any]):
     criterion = serializers.CharField(help_text="Key of the sub-criterion in the newest published criteria.")
     name = serializers.CharField()
-    source = serializers.ChoiceField(choices=CriterionSource.choices)
+    source = serializers.ChoiceField(choices=CriterionSource.choices)  # type: ignore[assignment]
     fact = serializers.CharField(allow_blank=True)
     rating = serializers.FloatField(allow_null=True, help_text="0 to 5; null where nothing is measured.")
     value = serializers.FloatField(allow_null=True)

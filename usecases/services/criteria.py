@@ -203,7 +203,8 @@ def _check_criterion(criteria_set: CriteriaSet, data: dict[str, Any], current: C
     elif parent is not None and current is not None and current.children.exists():
         wrong["parent"] = _("It has sub-criteria of its own: move those first.")
     key = data.get("key")
-    if key and criteria_set.criteria.filter(key=key).exclude(pk=getattr(current, "pk", None)).exists():
+    taken = criteria_set.criteria.filter(key=key) if key else criteria_set.criteria.none()
+    if (taken.exclude(pk=current.pk) if current is not None else taken).exists():
         wrong["key"] = _("Another criterion of this version has this key.")
     if value("weight") is not None and not math.isfinite(value("weight")):
         wrong["weight"] = "A weight must be a finite number."
