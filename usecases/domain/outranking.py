@@ -36,14 +36,18 @@ def topsis(values: ArrayLike, weights: ArrayLike, benefit: ArrayLike | None = No
     something else). Where all alternatives are alike the closeness is 0.5.
     """
     x, w, better_high = _checked(values, weights, benefit)
-    norm = np.sqrt(np.einsum("ij,ij->j", x, x))
-    scale = np.divide(w, norm, out=np.zeros_like(w), where=norm > 0)
-    # Criteria in rows: every reduction then runs along memory.
-    v = np.multiply(x.T, np.where(better_high, scale, -scale)[:, None], order="C")
-    to_best = v - v.max(axis=1, keepdims=True)
-    to_worst = v - v.min(axis=1, keepdims=True)
-    away = np.sqrt(np.einsum("ij,ij->j", to_worst, to_worst))
-    total = away + np.sqrt(np.einsum("ij,ij->j", to_best, to_best))
+    # Criteria in rows: every reduction then runs along memory. Norm and weight enter with the sum of the squares.
+    v = x.T.copy(order="C")
+    length = np.vecdot(v, v)
+    scale = np.divide(w * w, length, out=np.zeros_like(w), where=length > 0)
+    high, low = v.max(axis=1), v.min(axis=1)
+    apart = v - np.where(better_high, high, low)[:, None]
+    total = np.sqrt(scale @ np.square(apart, out=apart))
+    np.subtract(v, np.where(better_high, low, high)[:, None], out=apart)
+    away = np.sqrt(scale @ np.square(apart, out=apart))
+    total += away
+    if total.all():
+        return away / total
     return np.divide(away, total, out=np.full(len(x), 0.5), where=total > 0)
 
 
