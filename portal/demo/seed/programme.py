@@ -388,6 +388,38 @@ def make_business_cases(people: dict[str, Any], use_cases: dict[str, UseCase]) -
                 note="Assumption: the data hold a few failures of one machine and no money",
             ),
         ],
+        "vibration-health": [
+            _line(LineKind.CAPEX, "Sensors and recipe", 14_000, 18_000, 26_000, 0, 0, note=NO_OFFER),
+            _line(LineKind.OPEX, "Operation", 1_000, 1_500, 3_000, 1, 11, note=NO_BOOKS),
+            _line(
+                LineKind.BENEFIT,
+                "Bearings changed in time",
+                2_000,
+                6_500,
+                11_000,
+                2,
+                11,
+                ramp_quarters=2.0,
+                attribution=0.6,
+                note="Assumption: no failure of a bearing is in the data yet",
+            ),
+        ],
+        "energy-per-part": [
+            _line(LineKind.CAPEX, "Meters", 15_000, 20_000, 30_000, 0, 0, note=NO_OFFER),
+            _line(LineKind.OPEX, "Operation", 800, 1_200, 2_000, 1, 11, note=NO_BOOKS),
+            _line(
+                LineKind.BENEFIT,
+                "Energy saved",
+                1_500,
+                4_500,
+                8_000,
+                1,
+                11,
+                ramp_quarters=2.0,
+                attribution=0.7,
+                note="Assumption: no meter reading exists yet",
+            ),
+        ],
     }
     # So that a case can be looked at in a second currency; no market said so.
     entity_create(

@@ -26,7 +26,7 @@ from portal.core.models import User
 from portal.core.records import entity_update
 from portal.core.roles import ROLES
 from portal.demo.paths import Paths, plc_ports, write_private
-from portal.demo.seed import enable, gates, monetise, people, plant, programme
+from portal.demo.seed import enable, gates, monetise, people, plant, portfolio, programme
 from portal.demo.seed.history import Driver
 from usecases.models import Adoption, UseCase
 from usecases.services.use_cases import adoption_create
@@ -55,6 +55,7 @@ def build(paths: Paths, say: Say) -> None:
     criteria = programme.make_criteria(users)
     programme.make_business_cases(users, use_cases)
     programme.hold_round(users, use_cases, criteria)
+    portfolio.make_portfolio(users, use_cases)
     adoptions, pipelines = wire(users, plants, use_cases)
     say("history of the turbine, 2011 to the autumn of 2013, fast-forwarded")
     start_row = turbine_history(users, plants["turbine"], adoptions, pipelines, say)
