@@ -11,18 +11,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.core.access import require
-from portal.core.api.people import StrictSerializer
+from portal.core.api.people import ROLE_CHOICES, StrictSerializer
 from portal.core.api.viewsets import BaseViewSet, CreateMixin, DestroyMixin, EntitySerializer, ReadViewSet, UpdateMixin
 from portal.core.errors import InvalidInput
 from portal.core.models import User
-from portal.core.roles import ROLES
 from usecases import filters, models, ranking, services, standing
 from usecases.api.ranking import RankingSerializer, WhatIfSerializer
 from usecases.choices import RoundState
 
 _TIMES = ("created_at", "updated_at", "id")
 _ENTITY = ["created_at", "updated_at", "version"]
-_ROLES = [(role.key, str(role.label)) for role in ROLES.values()]
 
 
 def _vote() -> serializers.IntegerField:
@@ -38,7 +36,7 @@ class SeatSerializer(StrictSerializer):
     """One invited person and the role they rate in; without a role it is the one gate 1 asks for."""
 
     person = _person()
-    role = serializers.ChoiceField(choices=_ROLES, required=False, allow_blank=True)
+    role = serializers.ChoiceField(choices=ROLE_CHOICES, required=False, allow_blank=True)
 
 
 class UnseatSerializer(StrictSerializer):
