@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.cache import cache
 from django.db.models import Exists, F, Min, OuterRef, Q, Sum
 from django.db.models.functions import Least
 from django.urls import reverse
@@ -26,6 +27,8 @@ from usecases.models import Adoption, UseCase
 #: How far back the link is looked at, and the least time that says anything about it (wall time).
 WINDOW = timedelta(days=30)
 LEAST = timedelta(hours=1)
+#: A link is looked at anew every so many minutes: a month of a gateway is some 43,000 rows, and workshops ask every second.
+STEP = 10
 _NAMED = 6
 
 
@@ -122,7 +125,7 @@ def network_readiness(use_cases: Sequence[UseCase], now: datetime) -> dict[Any, 
     """Share of the last 30 days (wall time) in which the gateways in scope were connected, in percent."""
     where, _present_codes = once("devices.scopes", lambda: scopes(use_cases))
     gateways = _gateways(where.values())
-    until = now.replace(second=0, microsecond=0)
+    until = now.replace(minute=now.minute - now.minute % STEP, second=0, microsecond=0)
     links = _links({g.pk for rows in gateways.values() for g in rows}, until)
     return {case.pk: _readiness(case, where[case.pk], gateways, links, until) for case in use_cases}
 
@@ -139,10 +142,21 @@ def _gateways(where: Iterable[Scope]) -> dict[Any, list[Device]]:
 
 
 def _links(gateways: set[Any], until: datetime) -> dict[Any, tuple[datetime, int]]:
+    """``_count_reports``, kept until the next look; a gateway that was not heard of is asked about again."""
+    keys = {f"usecases.link:{pk}:{until:%Y%m%d%H%M}": pk for pk in gateways}
+    found = {keys[key]: value for key, value in cache.get_many(keys).items()}
+    fresh = _count_reports(gateways - set(found), until)
+    cache.set_many({key: fresh[pk] for key, pk in keys.items() if pk in fresh}, 60 * STEP)
+    return found | fresh
+
+
+def _count_reports(gateways: set[Any], until: datetime) -> dict[Any, tuple[datetime, int]]:
     """Gateway -> the first minute of the window since when it is known, and the reports that came in the window. Two queries.
 
     More reports than were due in a minute do not make up for another minute.
     """
+    if not gateways:
+        return {}
     since = until - WINDOW
     mine = LinkHistory.objects.filter(device__in=gateways).order_by()
     told = mine.filter(minute__gte=since, minute__lt=until).values("device")
