@@ -25,7 +25,6 @@ class ReadingTable(tables.Table):
         _PERIOD,
         verbose_name=_("Period (plant time)"),
         order_by=("period_from",),
-        attrs={"td": {"class": "text-nowrap"}},
     )
     site = tables.Column(verbose_name=_("Site"), default=_("all"), order_by=("site__name",))
     value = tables.TemplateColumn("{{ record.value|floatformat:'-4g' }}", verbose_name=_("Value"), attrs=_NUM)

@@ -7,12 +7,14 @@ import zipfile
 from typing import Any
 
 import pytest
+from django.urls import reverse
 from openpyxl import Workbook, load_workbook
 
-from portal.core import tabular
-from portal.core import exports
+from portal.core import exports, tabular
 from portal.core.errors import InvalidInput
+from portal.core.pages import ListPage
 from tests.factories import make_device
+from tests.routes import routes
 
 SHEET = "xl/worksheets/sheet1.xml"
 
@@ -75,6 +77,23 @@ def test_other_cells_stay(text: str) -> None:
 def test_what_is_left_out_uncovers_no_formula() -> None:
     sheet = load_workbook(io.BytesIO(exports.xlsx_response("x", ["a"], [["\ufffe=1+1"]]).content)).active
     assert sheet["A2"].value == "'=1+1"
+
+
+def _lists() -> list[Any]:
+    return [
+        pytest.param(r, id=r.name) for r in routes("page") if r.cls and issubclass(r.cls, ListPage) and not r.params
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("route", _lists())
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_every_list_can_be_taken_away(cast: Any, as_user: Any, route: Any, form: str) -> None:
+    answer = as_user(cast.coe_lead).get(reverse(route.name), {"export": form})
+    assert answer.status_code == 200
+    assert f'.{form}"' in answer["Content-Disposition"]
+    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    assert content.startswith(b"PK") if form == "xlsx" else content.count(b"\r\n") >= 1
 
 
 def test_a_header_is_neutralised_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -116,7 +117,11 @@ class BusinessCaseViewSet(CreateMixin, UpdateMixin, DestroyMixin, BaseViewSet):
         )
         return self.queryset.get(pk=obj.pk)
 
-    @extend_schema(parameters=[WorthQuerySerializer], responses=WorthSerializer, filters=False)
+    @extend_schema(
+        parameters=[WorthQuerySerializer],
+        responses={200: WorthSerializer, (409, "application/problem+json"): OpenApiTypes.OBJECT},
+        filters=False,
+    )
     @action(detail=True, methods=["get"], pagination_class=None)
     def worth(self, request: Request, pk: str) -> Response:
         """What the case is worth, in its own currency or, by the newest rate on or before today, in another."""

@@ -24,7 +24,7 @@ from usecases.models import UseCase
 class ImportSerializer(serializers.Serializer[Any]):
     """One of ``text``, ``file`` and ``rows``."""
 
-    kind = serializers.ChoiceField(choices=["use_cases", "kpi_readings", "business_lines", "effort_needs"])
+    kind = serializers.CharField(max_length=40, help_text="One of those that GET /imports names.")
     dry_run = serializers.BooleanField(default=False, help_text="Check every row and write nothing.")
     partial = serializers.BooleanField(  # type: ignore[assignment]
         default=False, help_text="Write the good rows even when others are refused."
@@ -41,6 +41,8 @@ class ImportSerializer(serializers.Serializer[Any]):
     )
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        if unknown := set(self.initial_data) - set(self.fields):
+            raise ValidationError(dict.fromkeys(sorted(map(str, unknown)), _("There is no such field.")))
         given = [name for name in ("text", "file", "rows") if name in data]
         if len(given) != 1:
             raise ValidationError({"text": _("Give one of text, file and rows.")})
