@@ -145,13 +145,14 @@ def smaa(
     orders = np.empty((draws, m), dtype=sorter.index_type)
     step = max(1, _CHUNK_CELLS // (v.size if uncertain else m))
     portion = max(1, _SORT_CELLS // m)
-    negated = np.ascontiguousarray(-bottom.T)
-    places = np.arange(m) * m
+    # Scaled by a power of two, which rounds nothing: the order is that of the scores themselves.
+    negated = np.ascontiguousarray(-bottom.T) * sorter.scale
+    places = (np.arange(m) * m).astype(sorter.place_type)
     for start in range(0, draws, step):
         part = w[start : start + step]
         losses = part @ negated
         if uncertain:
-            losses -= _drawn_extra(bottom, top, part, rng)
+            losses -= _drawn_extra(bottom, top, part, rng) * sorter.scale
         for at in range(0, len(losses), portion):
             order = sorter.order(losses[at : at + portion])
             orders[start + at : start + at + len(order)] = order
@@ -161,7 +162,7 @@ def smaa(
     acceptability = alike @ (counts.reshape(m, m).T / draws)
     times_first = acceptability[:, :1] * draws
     central = np.divide(alike @ first_weights, times_first, out=np.full(v.shape, np.nan), where=times_first > 0)
-    confidence = _confidence(bottom, top, central, min(confidence_draws, draws) if uncertain else 1, rng)
+    confidence = _confidence(bottom, top, central, min(confidence_draws, draws) if uncertain else 0, rng)
     return Smaa(acceptability, central, confidence, orders, alike, draws, seed)
 
 
@@ -170,26 +171,28 @@ class _Sorter:
 
     A loss is cut to a whole number of 32 (or 64) bits with the use case's number in the lowest ones, and these words
     are sorted. Cutting never turns two losses round; where it makes two use cases equal that some weighting can tell
-    apart, that row is sorted again by the losses themselves.
+    apart, that row is sorted again by the losses themselves. Losses come multiplied by ``scale``.
     """
 
     def __init__(self, size: int, group: Ints, bound: float) -> None:
+        small = size <= 256
         self.group = group
-        self.bits = max(1, (size - 1).bit_length())
-        self.word: type[np.unsignedinteger] = np.uint32 if size <= 256 else np.uint64
-        self.index_type: type[np.unsignedinteger] = np.uint8 if size <= 256 else np.uint32
+        self.bits = max(2, (size - 1).bit_length())
+        self.signed: type[np.signedinteger] = np.int32 if small else np.int64
+        self.word: type[np.unsignedinteger] = np.uint32 if small else np.uint64
+        self.index_type: type[np.unsignedinteger] = np.uint8 if small else np.uint32
+        self.place_type: type[np.integer] = np.uint16 if small else np.int64
         # A power of two, so that scaling rounds nothing; one bit is left for the sign.
         _, exponent = np.frexp(bound * (1.0 + 1e-9) if bound > 0 else 1.0)
-        room = (32 if size <= 256 else 53) - self.bits - 1
+        room = (32 if small else 53) - self.bits - 1
         self.scale = float(np.ldexp(1.0, room - int(exponent)))
         self.offset = float(np.ldexp(1.0, room))
         self.index = np.arange(size, dtype=self.word)
         self.mask = self.word((1 << self.bits) - 1)
 
     def order(self, losses: Array) -> NDArray[np.unsignedinteger]:
-        shifted = losses * self.scale
-        shifted += self.offset
-        words = shifted.astype(self.word)
+        # By way of signed numbers: processors have an instruction for those.
+        words = (losses + self.offset).astype(self.signed).view(self.word)
         words <<= self.word(self.bits)
         words |= self.index
         words.sort(axis=1)
@@ -221,20 +224,27 @@ def _alike(bottom: Array, top: Array, weights: Array) -> tuple[Array, Ints]:
 
 
 def _confidence(bottom: Array, top: Array, central: Array, draws: int, rng: np.random.Generator) -> Array:
+    """How often each is first under its own central weights; without ``draws`` nothing is uncertain and once is enough."""
     result = np.full(len(bottom), np.nan)
     ever_first = np.flatnonzero(~np.isnan(central[:, 0]))
-    hits = np.zeros(len(bottom))
+    if not draws:
+        result[ever_first] = _leading(bottom @ central[ever_first].T, ever_first)
+        return result
+    hits = np.zeros(len(ever_first))
     step = max(1, _CHUNK_CELLS // bottom.size)
     for start in range(0, draws, step):
         size = min(step, draws - start)
         drawn = bottom + rng.random((size, *bottom.shape)) * (top - bottom)
-        for i in ever_first:
-            scores = drawn @ central[i]
-            best = scores.max(axis=1, keepdims=True)
-            leading = scores >= best - TIE_TOLERANCE
-            hits[i] += (leading[:, i] / leading.sum(axis=1)).sum()
-    result[ever_first] = hits[ever_first] / draws
+        hits += _leading(drawn @ central[ever_first].T, ever_first).sum(axis=0)
+    result[ever_first] = hits / draws
     return result
+
+
+def _leading(scores: Array, ever_first: Ints) -> Array:
+    """Share in the first place of each of ``ever_first`` (k) under its own weights; scores (..., m, k)."""
+    leading = scores >= scores.max(axis=-2, keepdims=True) - TIE_TOLERANCE
+    own = np.take_along_axis(leading, ever_first.reshape((1,) * (scores.ndim - 1) + (-1,)), axis=-2)[..., 0, :]
+    return own / leading.sum(axis=-2)
 
 
 @dataclass(frozen=True, slots=True)
