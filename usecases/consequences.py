@@ -9,6 +9,7 @@ from django.utils.translation import ngettext
 
 from portal.core.clock import day_text
 from usecases.choices import Decision, GateState, Phase
+from usecases.gate_rules import WHAT_REOPENING_DOES
 from usecases.models import Adoption, Gate, GateReview
 from usecases.services.decisions import labels, why_not
 from usecases.services.gates import decisions_allowed
@@ -55,9 +56,8 @@ def effects(gate: Gate, still_open: tuple[str, ...] = ()) -> dict[str, list[str]
         Decision.GO: [_("The gate is passed."), *forward],
         Decision.CONDITIONAL_GO: [
             _("The same as go, but this stays open, each with an owner and a date: %(what)s.") % {"what": named},
-            _(
-                "Once everything is met the gate is passed. What is still open on its date reopens the gate by itself: new rollouts and later gates stop, and everybody concerned is told."
-            ),
+            _("Once everything is met the gate is passed. What is still open on its date reopens the gate by itself."),
+            str(WHAT_REOPENING_DOES[gate.number][0]),
         ],
         Decision.HOLD: hold,
         Decision.RECYCLE: [
