@@ -190,7 +190,7 @@ class RoundPage(Page):
             "errors": errors,
             "etag": etag_of(progress_state(meeting)),
             "steps": steps(meeting),
-            "history": audit.history(meeting, action="scoringround."),
+            "history": history(meeting),
             "nobody_rated": not revealed and not any(row["given"] for row in progress),
             **progress_context(meeting, progress),
         }
@@ -261,6 +261,15 @@ class RoundPage(Page):
             "kappa": result.get("kappa", 0),
             "draws": result.get("draws", 0),
         }
+
+
+def history(meeting: ScoringRound) -> list[Any]:
+    """The steps of the round; single answers are counted in the audit trail, and what it was opened with stands on the page."""
+    entries = audit.history(meeting, action="scoringround.")
+    for entry in entries:
+        if entry.action == "scoringround.open":
+            entry.changes = {}
+    return entries
 
 
 def group_doubt(compared: dict[str, Any] | None, names: dict[str, str]) -> str:
