@@ -231,7 +231,7 @@ def _confidence(bottom: Array, top: Array, central: Array, draws: int, rng: np.r
         result[ever_first] = _leading(bottom @ central[ever_first].T, ever_first)
         return result
     hits = np.zeros(len(ever_first))
-    step = max(1, _CHUNK_CELLS // bottom.size)
+    step = max(1, _CHUNK_CELLS // (len(bottom) * max(bottom.shape[1], len(ever_first))))
     for start in range(0, draws, step):
         size = min(step, draws - start)
         drawn = bottom + rng.random((size, *bottom.shape)) * (top - bottom)
