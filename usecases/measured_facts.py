@@ -93,12 +93,18 @@ def _coverage(case: UseCase, scope: Scope, present: dict[Any, set[str]], now: da
     if not asked:
         return Measurement.missing(_("The use case does not say which signals its model needs."), _page(case))
     if not scope.sites:
-        text = _("None of its {n} required signals has a channel at any site.").format(n=len(set(asked)))
+        text = ngettext(
+            "The one signal it needs has no channel at any site.",
+            "None of its {n} required signals has a channel at any site.",
+            len(set(asked)),
+        ).format(n=len(set(asked)))
         return Measurement.of(0.0, text, measured_at=now, link=_page(case))
     names = {site: str(number) if scope.idea else name for number, (site, name) in enumerate(scope.sites.items())}
     got = measured.coverage(asked, {names[s]: present.get(s, set()) for s in scope.sites})
     words = {"n": got.found, "all": got.wanted}
-    if scope.idea:
+    if got.wanted == 1 and got.found and not scope.idea:
+        text = _("The one signal it needs has a channel at {site}.").format(site=next(iter(names.values())))
+    elif scope.idea:
         text = _("{n} of {all} required signals have a channel at the site that has most of them.").format(**words)
     elif len(scope.sites) == 1:
         text = _("{n} of {all} required signals have a channel at {site}.").format(

@@ -8,12 +8,12 @@ from typing import Any
 
 from portal.core.access import grant_role
 from portal.core.records import entity_create
-from usecases.choices import CriterionSource, Direction, Label, LineKind
+from usecases.choices import Direction, Label, LineKind, WeightMethod
 from usecases.models import BusinessCase, CriteriaSet, Criterion, ExchangeRate, Outcome, UseCase
 from usecases.services import (
     criteria_set_create,
     criteria_set_publish,
-    criterion_create,
+    criteria_weights_set,
     ratings_put,
     round_close,
     round_open,
@@ -58,128 +58,23 @@ USE_CASES: tuple[dict[str, Any], ...] = (
         "title": "Vibration health scoring",
         "label": Label.UNLABELLED,
         "summary": "Score bearings from vibration. An idea: no vibration sensor is installed and no data exists yet.",
+        "required_signals": ["VIBRATION"],
     },
     {
         "code": "energy-per-part",
         "title": "Energy per part",
         "label": Label.UNLABELLED,
         "summary": "Attribute energy to parts to find the costly ones. An idea: meters are read monthly only.",
+        "required_signals": ["ACTIVE_POWER"],
     },
 )
 
-CRITERIA: tuple[tuple[str, str, float, tuple[tuple[str, str, float, str, tuple[str, ...]], ...]], ...] = (
-    (
-        "roi",
-        "Measurable ROI",
-        0.4,
-        (
-            (
-                "roi_value",
-                "Value at stake",
-                0.6,
-                "How much is a full year worth, net of cost?",
-                (
-                    "No value anybody can name",
-                    "Some value, cannot be counted",
-                    "Countable, does not repay within the horizon",
-                    "Repays within three years",
-                    "Repays within eighteen months",
-                    "Repays within a year, with margin",
-                ),
-            ),
-            (
-                "roi_proof",
-                "Provability",
-                0.4,
-                "Could we show the effect with the events this plant has?",
-                (
-                    "No KPI",
-                    "A KPI nobody records",
-                    "Recorded, too few events",
-                    "Provable in over a year",
-                    "Provable within a year",
-                    "Provable within a quarter",
-                ),
-            ),
-        ),
-    ),
-    (
-        "feasibility",
-        "Operational feasibility",
-        0.35,
-        (
-            (
-                "coverage",
-                "Sensor coverage",
-                0.4,
-                "Are the signals measured where the model needs them?",
-                ("None of them", "A few", "Half", "Most, some by hand", "All but one", "All, by registered channels"),
-            ),
-            (
-                "network",
-                "Network readiness",
-                0.25,
-                "Can the data leave the machine reliably?",
-                (
-                    "No network",
-                    "Portable media",
-                    "Unreliable link",
-                    "Link with gaps",
-                    "Reliable link",
-                    "Reliable link with store and forward",
-                ),
-            ),
-            (
-                "change",
-                "Fit with the shift",
-                0.35,
-                "Will the shift act on it?",
-                (
-                    "Against how they work",
-                    "Nobody asked them",
-                    "They would tolerate it",
-                    "They see the use",
-                    "They asked for it",
-                    "They act on it today",
-                ),
-            ),
-        ),
-    ),
-    (
-        "maturity",
-        "Data maturity",
-        0.25,
-        (
-            (
-                "availability",
-                "Availability",
-                0.35,
-                "Is there history to learn from?",
-                ("None", "Days", "Months", "A year", "Two years", "Two years and more, labelled"),
-            ),
-            (
-                "quality",
-                "Quality",
-                0.35,
-                "Would the data pass checks today?",
-                ("Unknown", "Mostly broken", "Known gaps", "Usable with cleaning", "Few findings", "Checks pass"),
-            ),
-            (
-                "governance",
-                "Governance",
-                0.3,
-                "Is somebody accountable for the data from sensor to use?",
-                (
-                    "Nobody",
-                    "Somebody, informally",
-                    "Owner, no rules",
-                    "Owner and rules",
-                    "Owner, rules, lineage in part",
-                    "Owner, rules, lineage complete",
-                ),
-            ),
-        ),
-    ),
+#: How the demo's lead weighed each level: the top in pairs, the rest by the three simpler ways. Opinions, labelled as such.
+WEIGHTS: tuple[tuple[str, WeightMethod, dict[str, float]], ...] = (
+    ("", WeightMethod.AHP, {"roi:feasibility": 1, "roi:maturity": 2, "feasibility:maturity": 2}),
+    ("roi", WeightMethod.DIRECT, {"roi_value": 60, "roi_proof": 40}),
+    ("feasibility", WeightMethod.SWING, {"coverage": 100, "network": 60, "change": 90}),
+    ("maturity", WeightMethod.RANK_ORDER, {"availability": 1, "quality": 1, "governance": 3}),
 )
 
 #: Ratings of the demo's workshop: by use case, in the order of the sub-criteria; each rater shifts a little. Opinions, labelled as such.
@@ -250,29 +145,12 @@ def make_outcomes(people: dict[str, Any], use_cases: dict[str, UseCase]) -> Outc
 
 
 def make_criteria(people: dict[str, Any]) -> CriteriaSet:
+    """The standard criteria, five of them measured, weighed by the CoE lead and published."""
     lead = people["coe_lead"]
-    criteria = criteria_set_create(actor=lead, name="Phasegate criteria")
-    position = 0
-    for key, name, weight, children in CRITERIA:
-        top = criterion_create(
-            actor=lead, criteria_set=criteria, key=key, name=name, weight=weight, position=position, rubric=[]
-        )
-        position += 1
-        for child, label, share, question, rubric in children:
-            source = CriterionSource.DERIVED if child == "roi_value" else CriterionSource.JUDGED
-            criterion_create(
-                actor=lead,
-                criteria_set=criteria,
-                parent=top,
-                key=child,
-                name=label,
-                description=question,
-                weight=share,
-                rubric=list(rubric),
-                source=source,
-                position=position,
-            )
-            position += 1
+    criteria = criteria_set_create(actor=lead, name="Phasegate criteria", standard=True)
+    tops = {row.key: row for row in criteria.criteria.filter(parent=None)}
+    for key, method, answers in WEIGHTS:
+        criteria_weights_set(actor=lead, criteria_set=criteria, parent=tops.get(key), method=method, answers=answers)
     return criteria_set_publish(actor=lead, criteria_set=criteria)
 
 
@@ -395,8 +273,8 @@ def make_business_cases(people: dict[str, Any], use_cases: dict[str, UseCase]) -
                 LineKind.BENEFIT,
                 "Bearings changed in time",
                 2_000,
-                6_500,
-                11_000,
+                13_000,
+                21_000,
                 2,
                 11,
                 ramp_quarters=2.0,
@@ -411,8 +289,8 @@ def make_business_cases(people: dict[str, Any], use_cases: dict[str, UseCase]) -
                 LineKind.BENEFIT,
                 "Energy saved",
                 1_500,
-                4_500,
-                8_000,
+                8_500,
+                14_000,
                 1,
                 11,
                 ramp_quarters=2.0,

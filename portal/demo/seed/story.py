@@ -54,8 +54,6 @@ def build(paths: Paths, say: Say) -> None:
     outcome = programme.make_outcomes(users, use_cases)
     criteria = programme.make_criteria(users)
     programme.make_business_cases(users, use_cases)
-    programme.hold_round(users, use_cases, criteria)
-    portfolio.make_portfolio(users, use_cases)
     adoptions, pipelines = wire(users, plants, use_cases)
     say("history of the turbine, 2011 to the autumn of 2013, fast-forwarded")
     start_row = turbine_history(users, plants["turbine"], adoptions, pipelines, say)
@@ -63,7 +61,9 @@ def build(paths: Paths, say: Say) -> None:
     programme.set_target(users, outcome)
     say("history of workshop 7 and the process unit, fast-forwarded")
     other_histories(users, plants, adoptions, pipelines)
+    programme.hold_round(users, use_cases, criteria)
     say("reviews, gates and the service")
+    portfolio.make_portfolio(users, use_cases)
     gates.pass_gates(users, use_cases, adoptions, say)
     enable.hold_reviews(users, adoptions)
     if gates.pass_enabling_gates(users, use_cases, adoptions, say):
