@@ -18,7 +18,7 @@ from django.utils.timezone import make_aware
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, wall_now
 from portal.core.models import AuditEntry
 from usecases import evidence as registry
 from usecases.choices import ReviewState
@@ -165,7 +165,7 @@ def _state(row: Evidence, at: datetime) -> Moment:
 
 
 def _waiver(row: Waiver, at: datetime) -> Moment:
-    what = _("Waived until the date of its end: %(what)s") % {"what": _label(row.key)}
+    what = _("Waived until %(day)s: %(what)s") % {"day": day_text(row.expires_at.date()), "what": _label(row.key)}
     return Moment(at, "waiver", str(row.granted_by), what, row.reason, "waived", _("Waived"), "", row.key)
 
 

@@ -116,7 +116,9 @@ def rows_of(cell: str) -> list[Result]:
         name, state = part.split()
         optional = name.endswith("(o)")
         key = name.removesuffix("(o)")
-        criterion = Criterion(key, Comparator.AT_LEAST, 1, safety=key == "S", required=not optional)
+        criterion = Criterion(
+            key, Comparator.AT_LEAST, 1, safety=key == "S", essential=key == "E", required=not optional
+        )
         rows.append(Result(criterion, CriterionState(state), CriterionState(state)))
     return rows
 
