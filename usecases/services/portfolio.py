@@ -219,7 +219,7 @@ def run_start(*, actor: Any, scenario: Scenario, kind: str = RunKind.PLAN) -> Po
     )
     PortfolioRun.objects.filter(pk=run.pk).update(job=job)
     run.job = job
-    audit.record(actor=actor, action="portfoliorun.start", obj=run, changes={"kind": kind, "inputs": run.inputs_sha256})
+    audit.record(actor=actor, action="portfoliorun.start", obj=run, changes={"kind": kind, "inputs": run.inputs_sha256[:12]})
     return run
 
 
@@ -253,7 +253,7 @@ def scenario_adopt(*, actor: Any, scenario: Scenario) -> Scenario:
         actor=actor,
         action="scenario.adopt",
         obj=scenario,
-        changes={"instead_of": [str(o) for o in old], "plan": run.inputs_sha256, "value": run.result.get("value")},
+        changes={"instead_of": [str(o) for o in old], "plan": run.inputs_sha256[:12], "value": run.result.get("value")},
     )
     concerned = set(scenario.candidates.values_list("pk", flat=True))
     for other in old:
