@@ -18,7 +18,7 @@ from usecases.models import Criterion, Rating, ScoringRound, Seat
 
 pytestmark = pytest.mark.django_db
 V1 = "/api/v1"
-SECRET = 3.5
+SECRET = 4.1379
 WORDS = "the bearing was replaced in spring"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from tests.usecases.test_rounds import SECRET, V1, WORDS, url
 from usecases import ranking, services
 from usecases.models import Criterion, Rating, ScoringRound
 
+#: The secret number as JSON writes it, or rounded as a page does.
+SHOWN = re.compile(r"(?<![\d.])4\.1(4|379)(?!\d)")
 pytestmark = pytest.mark.django_db
 
 
@@ -70,7 +73,7 @@ def test_no_door_tells_an_answer_before_the_reveal(cast, secret, as_user, spy):
         body = text.decode(errors="replace")
         assert answer.status_code < 500, address
         assert WORDS not in body, address
-        assert f"{SECRET}" not in body.replace("0.35", ""), address
+        assert not SHOWN.search(body), address
 
 
 @pytest.mark.parametrize("spy", SPIES)
