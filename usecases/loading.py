@@ -82,7 +82,7 @@ class Loaded:
 def shown(meeting: ScoringRound) -> Loaded:
     """``load`` for somebody who looks: refused while the answers are private. Pages and API read rounds through this."""
     if meeting.state == RoundState.OPEN:
-        raise DomainError("round_private", "The answers are private until the reveal.", {"state": meeting.state})
+        raise DomainError("not_revealed", "The answers are private until the reveal.", {"state": meeting.state})
     return load(meeting)
 
 

@@ -143,7 +143,7 @@ def test_rounds_ratings_results_and_what_if(cast, api, meeting):
     assert wrong.status_code == 400
     weights = {"roi": 20, "feasibility": 20, "data": 60}
     private = api(cast.executive).post(f"{url}/what-if", {"weights": weights}, format="json")
-    assert (private.status_code, private.json()["code"]) == (409, "round_private")
+    assert (private.status_code, private.json()["code"]) == (409, "not_revealed")
     hidden = api(cast.coe_lead).get(f"{url}/results").json()
     assert (hidden["state"], hidden["private"], hidden["rows"], hidden["agreement"]) == ("open", True, [], [])
     assert api(cast.plant_manager).post(f"{url}/reveal").status_code == 403
