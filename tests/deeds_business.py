@@ -23,6 +23,11 @@ def _efforts_form(stage: Stage) -> dict[str, Any]:
     return {"kind": "effort_needs", "text": text, "write": "all"}
 
 
+def _no_efforts(stage: Stage) -> None:
+    """The world's own need is of a made-up role."""
+    apps.get_model("usecases.EffortNeed").objects.filter(use_case=stage.cast.ours).delete()
+
+
 def _another_reading(stage: Stage) -> Any:
     """One that no gate has used."""
     outcome = stage.ours.one("usecases.Outcome")
@@ -35,6 +40,6 @@ BUSINESS: dict[str, Deed] = {
     "exchange-rate create": Deed(body=lambda stage: dict(RATE)),
     "usecases:exchange-rate-create": Deed(body=lambda stage: dict(RATE)),
     "usecases:exchange-rate-edit": Deed(body=lambda stage: dict(RATE)),
-    "import bring_in": Deed(body=_efforts),
-    "usecases:import": Deed(body=_efforts_form),
+    "import bring_in": Deed(_no_efforts, _efforts),
+    "usecases:import": Deed(_no_efforts, _efforts_form),
 }

@@ -13,7 +13,6 @@ from django.utils.translation import gettext_lazy
 
 from devices.models import Site
 from portal.core.errors import InvalidInput
-from portal.core.records import entity_create, entity_update
 from portal.core.roles import ROLES
 from usecases import services
 from usecases.choices import KpiSource, LineKind
@@ -22,6 +21,7 @@ from usecases.imports import Cells, Column, Problem, Reader, Report, Step, state
 from usecases.models import BusinessCase, BusinessLine, EffortNeed, KpiReading, Outcome, UseCase
 from usecases.services.business import lines_check
 from usecases.services.outcomes import in_frozen_window, readings_put
+from usecases.services.portfolio import PEOPLE, efforts_put
 
 
 class KpiReadings(Reader):
@@ -302,7 +302,8 @@ class EffortNeeds(Reader):
     key = "effort_needs"
     label = gettext_lazy("Effort needs")
     about = gettext_lazy(
-        "Person-days of a role that a use case needs, per quarter after its start. A known role and quarter is changed."
+        "Person-days of a role that a use case needs, per quarter after its start. A known role and quarter is changed, "
+        "0 days take it out, the others stay."
     )
     columns = (
         Column("use_case", gettext_lazy("its code"), "pump-health", needed=True),
@@ -313,32 +314,42 @@ class EffortNeeds(Reader):
 
     def __init__(self, actor: Any) -> None:
         super().__init__(actor)
-        self._known: dict[Any, EffortNeed] | None = None
+        self._known: dict[Any, dict[tuple[str, int], float]] | None = None
 
     def read(self, cells: Cells) -> Step | None:
         use_case = self.use_case(cells)
-        role = cells.one_of("role", [(key, row.label) for key, row in ROLES.items()], "")
+        role = cells.one_of("role", [(key, ROLES[key].label) for key in PEOPLE], "")
         cells.text("role", needed=True)
-        quarter, days = cells.number("quarter", low=0.0, whole=True), cells.number("days", low=0.0)
+        quarter = cells.number("quarter", low=0.0, high=79.0, whole=True)
+        days = cells.number("days", low=0.0, high=10_000.0)
         if use_case is None or cells.bad:
             return None
-        made = EffortNeed(use_case=use_case, role=role, quarter=quarter, days=days)
-        cells.take(made)
         self.once(cells, (use_case.pk, role, quarter), "role")
-        if self._known is None:
-            rows = EffortNeed.objects.filter(use_case__in=self.may_change)
-            self._known = {(row.use_case_id, row.role, row.quarter): row for row in rows}
-        found = self._known.get((use_case.pk, role, quarter))
-        title = f"{use_case}: {ROLES[role].label}" if role in ROLES else str(use_case)
-        return Step(cells.row, state_of(found is None, found is not None and found.days != days), title, (made, found))
+        found = self.known(use_case).get((role, quarter), 0.0)
+        title = f"{use_case}: {ROLES[role].label}"
+        state = state_of(found == 0.0 and days > 0, found != days)
+        return Step(cells.row, state, title, (use_case, role, quarter, days))
 
-    def write_one(self, step: Step) -> None:
-        made, found = step.data
-        if found is None:
-            data = {"use_case": made.use_case, "role": made.role, "quarter": made.quarter, "days": made.days}
-            entity_create(actor=self.actor, model=EffortNeed, data=data)
-        else:
-            entity_update(actor=self.actor, obj=found, data={"days": made.days})
+    def known(self, use_case: UseCase) -> dict[tuple[str, int], float]:
+        if self._known is None:
+            self._known = defaultdict(dict)
+            for row in EffortNeed.objects.filter(use_case__in=self.may_change):
+                self._known[row.use_case_id][row.role, row.quarter] = row.days
+        return self._known[use_case.pk]
+
+    def write(self, steps: Sequence[Step], problems: list[Problem]) -> int:
+        """One use case at a time: what is there already stays beside what the file says."""
+        by_case: dict[UseCase, list[Step]] = defaultdict(list)
+        for step in steps:
+            by_case[step.data[0]].append(step)
+        written = 0
+        for use_case, group in by_case.items():
+            needs = dict(self.known(use_case)) | {(step.data[1], step.data[2]): step.data[3] for step in group}
+            rows = [{"role": role, "quarter": quarter, "days": days} for (role, quarter), days in needs.items()]
+            written += self.guarded(
+                group, problems, partial(efforts_put, actor=self.actor, use_case=use_case, rows=rows)
+            )
+        return written
 
     def export(self, **only: Any) -> Iterable[Sequence[Any]]:
         rows = EffortNeed.objects.permitted(self.actor).order_by("use_case__code", "quarter", "role")

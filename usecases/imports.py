@@ -128,7 +128,15 @@ class Cells:
             self.refuse(name, _("This is needed."))
         return value
 
-    def number(self, name: str, default: float | None = None, *, low: float | None = None, whole: bool = False) -> Any:
+    def number(
+        self,
+        name: str,
+        default: float | None = None,
+        *,
+        low: float | None = None,
+        high: float = 1e12,
+        whole: bool = False,
+    ) -> Any:
         """``default`` None means that it is needed."""
         value = self.text(name, needed=default is None)
         if not value:
@@ -144,8 +152,8 @@ class Cells:
             self.refuse(name, _("A whole number is wanted here."))
         elif low is not None and found < low:
             self.refuse(name, _("This cannot be below {low}.").format(low=f"{low:g}"))
-        elif abs(found) > 1e12:
-            self.refuse(name, _("This is too large a number."))
+        elif abs(found) > high:
+            self.refuse(name, _("This cannot be above {high}.").format(high=f"{high:,.0f}"))
         else:
             return int(found) if whole else found
         return default

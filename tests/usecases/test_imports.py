@@ -235,6 +235,10 @@ def test_efforts(cast: Any) -> None:
     text = f"use_case,role,quarter,days\n{cast.ours.code},Data scientist,0,20\n{cast.ours.code},ot_engineer,1,2.5\n"
     assert run(cast.data_scientist, "effort_needs", text).written == 2
     assert sorted(EffortNeed.objects.values_list("role", "days")) == [("data_scientist", 20.0), ("ot_engineer", 2.5)]
+    again = f"use_case,role,quarter,days\n{cast.ours.code},ot_engineer,1,0\n{cast.ours.code},ot_engineer,3,0\n"
+    report = run(cast.data_scientist, "effort_needs", again)
+    assert (report.new, report.changed, report.same) == (0, 1, 1)
+    assert EffortNeed.objects.get().role == "data_scientist"
     wrong = f"use_case,role,quarter,days\n{cast.ours.code},wizard,0,20\n{cast.ours.code},ot_engineer,1.5,-2\n"
     assert told(plan(cast.data_scientist, "effort_needs", wrong)) == [(2, "role"), (3, "quarter"), (3, "days")]
 
