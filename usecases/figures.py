@@ -52,7 +52,7 @@ def heat_map(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return figure(
         [trace],
         xaxis={"title": {"text": _("Rank")}, "dtick": 1 if count <= LEGIBLE else 5, "showgrid": False},
-        yaxis={"title": {"text": ""}, "autorange": "reversed", "showgrid": False},
+        yaxis={"title": {"text": _("Use case")}, "autorange": "reversed", "showgrid": False},
         hovermode="closest",
         showlegend=False,
     )
@@ -95,7 +95,7 @@ def tornado(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict
                 for w, row in zip(ways, rows, strict=True)
             ],
             "text": [
-                "" if w is None else _("{rival} at {at} %").format(rival=short(w["rival"]), at=_percent(w["at"]))
+                "" if w is None else _("{rival} {at} %").format(rival=short(w["rival"], 18), at=_percent(w["at"]))
                 for w in ways
             ],
             "textposition": "outside",
@@ -118,7 +118,7 @@ def tornado(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict
     moves = [100 * (w["at"] - row["weight"]) for row in rows for w in (row["falls"], row["rises"]) if w]
     low, high = min([0.0, *moves]), max([0.0, *moves])
     # Room beside the longest bars for who would lead then.
-    room = 0.5 * (high - low) or 1.0
+    room = 0.8 * (high - low) or 1.0
     return figure(
         [
             bars("falls", _("Weight falls by"), "var(--pg-c1)", ""),
@@ -259,7 +259,7 @@ def bubble(
         yaxis={"title": {"text": _("{name} (% of the best)").format(name=names[1])}, "range": [-6, 118]},
         showlegend=True,
         legend={"itemsizing": "constant"},
-        meta={"size": _("{name} (% of the best)").format(name=names[2]), "group": _("Label")},
+        meta={"size": _("{name} (% of the best)").format(name=names[2]), "group": _("Label"), "item": _("Use case")},
     )
 
 

@@ -16,6 +16,9 @@ from usecases.domain.robustness import Overtaking, Smaa, Swing
 #: From this difference on (one level of a rubric of five steps) PROMETHEE II counts a preference as full.
 FULL_PREFERENCE = 0.2
 
+#: Central weights closer than this to the agreed ones say nothing about who else would choose otherwise.
+NEAR = 0.02
+
 WEIGHTED_SUM, TOPSIS, PROMETHEE = "weighted_sum", "topsis", "promethee"
 
 
@@ -91,6 +94,8 @@ def for_whom(title: str, weights: dict[str, float] | None, agreed: dict[str, flo
     if not weights:
         return _("{title} wins under none of the weightings.").format(title=title)
     key = max(weights, key=lambda k: abs(weights[k] - agreed.get(k, 0.0)))
+    if abs(weights[key] - agreed.get(key, 0.0)) < NEAR:
+        return _("{title} wins about where the weights were agreed.").format(title=title)
     return _("{title} wins for those who weigh {criterion} about {percent} %.").format(
         title=title, criterion=names.get(key, key), percent=round(100 * weights[key])
     )

@@ -154,7 +154,7 @@ export function rowsOf(figure) {
   if (labelled) {
     const sized = traces.some((trace) => Array.isArray(trace.marker?.size));
     const group = layout.meta?.group;
-    const rows = [["", ...(group ? [group] : []), xName, yName, ...(sized ? [axisTitle({ title: layout.meta?.size }, "size")] : [])]];
+    const rows = [[layout.meta?.item || "", ...(group ? [group] : []), xName, yName, ...(sized ? [axisTitle({ title: layout.meta?.size }, "size")] : [])]];
     for (const trace of traces) {
       const sizes = trace.meta?.sizes || layout.meta?.sizes || trace.marker.size;
       (trace.x || []).forEach((x, i) => rows.push([trace.text?.[i] ?? trace.name ?? "", ...(group ? [trace.name] : []), x, trace.y[i], ...(sized ? [sizes[i]] : [])]));
