@@ -267,6 +267,7 @@ SPECTACULAR_SETTINGS = {
         "GateStateEnum": "usecases.choices.GateState",
         "CriterionStateEnum": "usecases.choices.CriterionState",
         "ReviewStateEnum": "usecases.choices.ReviewState",
+        "ConditionKindEnum": "usecases.choices.ConditionKind",
         "JobStateEnum": "portal.core.models.JobState",
         "PersonStateEnum": "portal.core.people.PersonState",
         "HealthEnum": ["ok", "watch", "breach", "unknown"],

@@ -105,11 +105,11 @@ def _person(user: Any) -> str:
 def _branches(gate: Gate, key: str) -> Iterator[tuple[str, str, QuerySet[Any], str]]:
     """Name, kind, rows and the field of the moment. A criterion narrows to what speaks of it."""
     now = wall_now()
-    evidence, waivers = Evidence.objects.filter(gate=gate), Waiver.objects.filter(gate=gate)
-    terms = GateCondition.objects.filter(review__gate=gate)
-    comments = GateComment.objects.filter(gate=gate)
-    if key:
-        evidence, waivers, terms, comments = (rows.filter(key=key) for rows in (evidence, waivers, terms, comments))
+    about = {"key": key} if key else {}
+    evidence = Evidence.objects.filter(gate=gate, **about)
+    waivers = Waiver.objects.filter(gate=gate, **about)
+    terms = GateCondition.objects.filter(review__gate=gate, **about)
+    comments = GateComment.objects.filter(gate=gate, **about)
     yield "state", "state", evidence, "since"
     yield "waiver", "waiver", waivers, "created_at"
     yield "revoked", "waiver", waivers.filter(revoked_at__isnull=False), "revoked_at"

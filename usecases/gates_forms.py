@@ -87,7 +87,7 @@ class SignForm(forms.Form):
         if not self.others:
             del self.fields["on_behalf_of"]
             return
-        choices = [("", _("for myself"))] if alone else []
+        choices: list[tuple[str, Any]] = [("", _("for myself"))] if alone else []
         choices += [(key, _("for %(name)s, as deputy") % {"name": person}) for key, person in self.others.items()]
         self.fields["on_behalf_of"].choices = choices
         self.fields["on_behalf_of"].required = not alone

@@ -230,7 +230,7 @@ class GateReviewViewSet(CreateMixin, _Verbs):
             raise InvalidInput({"text": found["problem"]})
         return Response(found)
 
-    @extend_schema(responses={(200, "application/json"): OpenApiTypes.BINARY}, filters=False)
+    @extend_schema(responses={(200, "application/json"): OpenApiTypes.OBJECT}, filters=False)
     @action(detail=True, methods=["get"], pagination_class=None)
     def document(self, request: Request, pk: str) -> HttpResponse:
         """The frozen document byte by byte: ``sha256sum`` over it gives the hash that was signed."""

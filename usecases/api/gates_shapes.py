@@ -61,7 +61,7 @@ class CriterionOfGateSerializer(serializers.Serializer[Any]):
     """What a gate asks for, and what was measured last."""
 
     key = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     question = serializers.CharField()
     owner = serializers.CharField()
     comparator = serializers.CharField()
@@ -69,7 +69,7 @@ class CriterionOfGateSerializer(serializers.Serializer[Any]):
     unit = serializers.CharField()
     max_age_seconds = serializers.FloatField(allow_null=True)
     grace_seconds = serializers.FloatField()
-    required = serializers.BooleanField()
+    required = serializers.BooleanField()  # type: ignore[assignment]
     safety = serializers.BooleanField()
     essential = serializers.BooleanField()
     state = serializers.CharField()
@@ -85,7 +85,7 @@ class CriterionOfGateSerializer(serializers.Serializer[Any]):
 
 class HistoryMomentSerializer(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
-    kind = serializers.ChoiceField(choices=list(KINDS.items()))
+    kind = serializers.CharField(help_text=f"One of {', '.join(KINDS)}.")
     who = serializers.CharField()
     what = serializers.CharField()
     text = serializers.CharField()
@@ -236,7 +236,7 @@ class DecideSerializer(Plain):
     note = serializers.CharField(max_length=5000, allow_blank=True, default="")
     conditions = serializers.CharField(max_length=5000, allow_blank=True, default="")
     conditions_due = serializers.DateTimeField(required=False, allow_null=True, default=None)
-    terms = TermSerializer(
+    terms = TermSerializer(  # type: ignore[call-arg]
         many=True,
         required=False,
         max_length=50,

@@ -196,7 +196,7 @@ class WaiverRevoke(ActionPage):
 class GateHistory(Page):
     """Everything that happened at the gate: filtered, paged, exported, at an address that can be shared."""
 
-    def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
+    def get(self, request: HttpRequest, pk: Any) -> Any:
         gate = get_permitted(GATES, request.user, pk)
         asked, shown = gate_history.asked_of(request.GET)
         found = gate_history.moments(gate, asked)
