@@ -117,9 +117,12 @@ def kpi_figure(outcome: Outcome, readings: Sequence[KpiReading]) -> dict[str, An
     traces: list[dict[str, Any]] = []
     for name, rows in by_site.items():
         x = [r.period_from.isoformat() for r in rows]
-        bar = {"type": "bar", "name": _("exposure") if len(by_site) == 1 else _("exposure, {site}").format(site=name)}
+        bar: dict[str, Any] = {
+            "type": "bar",
+            "name": _("exposure") if len(by_site) == 1 else _("exposure, {site}").format(site=name),
+        }
         span = [(r.period_to - r.period_from) / timedelta(milliseconds=1) for r in rows]
-        shape = {"width": span, "offset": 0, "opacity": 0.18, "meta": {"role": "reference"}}
+        shape: dict[str, Any] = {"width": span, "offset": 0, "opacity": 0.18, "meta": {"role": "reference"}}
         traces.append(bar | shape | {"x": x, "y": [r.exposure for r in rows]})
     for at, (name, rows) in enumerate(by_site.items()):
         traces.append(
