@@ -123,7 +123,7 @@ def kpi_figure(outcome: Outcome, readings: Sequence[KpiReading]) -> dict[str, An
         }
         span = [(r.period_to - r.period_from) / timedelta(milliseconds=1) for r in rows]
         shape: dict[str, Any] = {"width": span, "offset": 0, "opacity": 0.18, "meta": {"role": "reference"}}
-        traces.append(bar | shape | {"x": x, "y": [r.exposure for r in rows]})
+        traces.append({**bar, **shape, "x": x, "y": [r.exposure for r in rows]})
     for at, (name, rows) in enumerate(by_site.items()):
         traces.append(
             {
