@@ -127,7 +127,7 @@ class RankingViewSet(EtagMixin, viewsets.GenericViewSet):
     def list(self, request: Request) -> Response:
         """The present ranking with its verdict. Criterion keys as parameters (`?roi=60&data=20`) ask for other weights."""
         table = standing.of_programme(request.user)
-        asked = {key: value for key, value in request.query_params.items() if key != "format"}
+        asked = {key: str(value) for key, value in request.query_params.items() if key != "format"}
         if table is None:
             return self.with_etag(request, _NOTHING)
         unknown = set(asked) - {*table.model.tree.top_keys, *table.model.tree.keys}
