@@ -139,7 +139,7 @@ def kpi_figure(outcome: Outcome, readings: Sequence[KpiReading]) -> dict[str, An
     shapes = [*_level(outcome.baseline_value, "dash", yref="y2"), *_level(outcome.target_value, "dot", yref="y2")]
     window = baseline_window(outcome)
     if window is not None:
-        span = {
+        shaded = {
             "type": "rect",
             "yref": "paper",
             "y0": 0,
@@ -147,7 +147,7 @@ def kpi_figure(outcome: Outcome, readings: Sequence[KpiReading]) -> dict[str, An
             "x0": window[0].isoformat(),
             "x1": window[1].isoformat(),
         }
-        shapes.append(span | {"fillcolor": "var(--pg-c6)", "opacity": 0.08, "line": {"width": 0}, "layer": "below"})
+        shapes.append(shaded | {"fillcolor": "var(--pg-c6)", "opacity": 0.08, "line": {"width": 0}, "layer": "below"})
     return figure(
         traces,
         x_title=_("plant time"),
