@@ -50,7 +50,7 @@ class PersonField(forms.TypedChoiceField):
 
     def offer(self, people: list[User]) -> None:
         known = {str(person.pk): person for person in people}
-        self.choices = [("", _("the use case's owner")), *((key, str(person)) for key, person in known.items())]
+        self.choices = [("", _("the use case's owner, or you")), *((key, str(person)) for key, person in known.items())]
         self.coerce = known.__getitem__
 
 

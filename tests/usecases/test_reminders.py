@@ -311,7 +311,7 @@ def test_everybody_concerned_is_told_what_and_where(gate: Any, cast: Any, facts:
     assert "stranger" not in told
     assert lines[0].url == f"/gates/{gate.pk}/#evidence-a"
     assert "Criterion a (a is 20)" in lines[0].text
-    assert "Stops: new rollouts" in lines[0].text
+    assert "stops new rollouts" in lines[0].text
     assert "keeps serving" in lines[0].text
 
 

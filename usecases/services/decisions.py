@@ -164,11 +164,13 @@ def _asked(
         made += [Term(key) for key in still_open if key not in keys]
     if not made:
         made = [Term(text=text or note)]
+    # One text for the criteria, unless it stands as a sentence of its own.
+    shared = text if conditional and not any(not term.key for term in terms) else ""
     fallback = gate.use_case.owner if gate.use_case.owner_id else actor
     made = [
         replace(
             term,
-            text=(term.text.strip() or (text if term.key and conditional else "") or labels([term.key]))[:500],
+            text=(term.text.strip() or shared or labels([term.key]))[:500],
             owner=term.owner or fallback,
             due_at=term.due_at or due or (now + CONDITION_SPAN if conditional else None),
         )
