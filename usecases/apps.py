@@ -14,6 +14,7 @@ class UsecasesConfig(AppConfig):
         navigation.register(
             navigation.NavItem("align", "Use cases", "usecases:use-cases", "use_case", 10),
             navigation.NavItem("align", "Scoring", "usecases:rounds", "scoring", 20),
+            navigation.NavItem("align", "Criteria", "usecases:criteria-sets", "criterion", 25),
             navigation.NavItem("align", "Portfolio", "usecases:portfolio", "portfolio", 30),
         )
         search.register_model(

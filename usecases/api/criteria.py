@@ -21,7 +21,7 @@ from portal.core.api.viewsets import (
 from portal.core.clock import wall_now
 from portal.core.errors import InvalidInput
 from usecases import elicitation, filters, measured, models, selectors_criteria, services
-from usecases.choices import CriterionSource, WeightMethod
+from usecases.choices import WeightMethod
 from usecases.domain.weights import STRONGEST
 
 _TIMES = ("created_at", "updated_at", "id")
@@ -126,7 +126,7 @@ class MovedSerializer(StrictSerializer):
 class MeasuredScoreSerializer(serializers.Serializer[Any]):
     criterion = serializers.CharField(help_text="Key of the sub-criterion in the newest published criteria.")
     name = serializers.CharField()
-    source = serializers.ChoiceField(choices=CriterionSource.choices)  # type: ignore[assignment]
+    source = serializers.CharField(help_text="measured or derived.")  # type: ignore[assignment]
     fact = serializers.CharField(allow_blank=True)
     rating = serializers.FloatField(allow_null=True, help_text="0 to 5; null where nothing is measured.")
     value = serializers.FloatField(allow_null=True)
