@@ -100,6 +100,7 @@ def _given(world: World, label: str) -> dict[str, Any]:
         "usecases.Scenario": {"owner": world.person, "budget": [1000.0] * 4},
         "usecases.Exclusion": {"second": _spare()} if label == "usecases.Exclusion" else {},
         "usecases.GateComment": {"author": world.person, "text": "Why is this red?"},
+        "usecases.EffortNeed": {"role": "ot_engineer"},
         "usecases.ExchangeRate": {"base": "USD", "quote": "EUR", "rate": Decimal("0.9")},
         "usecases.Outcome": {"kpi": "Hours above the limit", "unit": "h", "direction": "down"},
         "usecases.KpiReading": {

@@ -87,7 +87,12 @@ class ExclusionSerializer(EntitySerializer):
 
 
 class EffortNeedSerializer(EntitySerializer):
-    role = serializers.ChoiceField(choices=[(key, key) for key in PEOPLE])
+    role = serializers.CharField(max_length=40, help_text=", ".join(PEOPLE))
+
+    def validate_role(self, value: str) -> str:
+        if value not in PEOPLE:
+            raise serializers.ValidationError("There is no role of this name.")
+        return value
 
     class Meta:
         model = models.EffortNeed
@@ -95,7 +100,7 @@ class EffortNeedSerializer(EntitySerializer):
 
 
 class PortfolioRunSerializer(EntitySerializer):
-    job = serializers.PrimaryKeyRelatedField[Any](read_only=True)
+    job = serializers.UUIDField(source="job_id", read_only=True, allow_null=True)
     result = serializers.DictField(read_only=True)
 
     class Meta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, viewsets
 from rest_framework.request import Request
@@ -123,7 +124,7 @@ class RankingViewSet(EtagMixin, viewsets.GenericViewSet):
     filter_backends = ()
     pagination_class = None
 
-    @extend_schema(responses=StandingSerializer, operation_id="ranking")
+    @extend_schema(responses=forced_singular_serializer(StandingSerializer), operation_id="ranking")
     def list(self, request: Request) -> Response:
         """The present ranking with its verdict. Criterion keys as parameters (`?roi=60&data=20`) ask for other weights."""
         table = standing.of_programme(request.user)
