@@ -43,7 +43,9 @@ def test_a_circle_is_refused_at_the_field_and_named(cast, chain, client, api, do
     first, _second, third = chain
     said = "Historian → Set points → Soft sensor → Historian"
     if door == "api":
-        answer = api(cast.coe_lead).patch(f"/api/v1/use-cases/{first.pk}", {"depends_on": [str(third.pk)]}, format="json")
+        answer = api(cast.coe_lead).patch(
+            f"/api/v1/use-cases/{first.pk}", {"depends_on": [str(third.pk)]}, format="json"
+        )
         assert answer.status_code == 400
         error = answer.json()["errors"][0]
         assert error["field"] == "depends_on" and said in error["message"]

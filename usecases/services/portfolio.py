@@ -219,7 +219,9 @@ def run_start(*, actor: Any, scenario: Scenario, kind: str = RunKind.PLAN) -> Po
     )
     PortfolioRun.objects.filter(pk=run.pk).update(job=job)
     run.job = job
-    audit.record(actor=actor, action="portfoliorun.start", obj=run, changes={"kind": kind, "inputs": run.inputs_sha256[:12]})
+    audit.record(
+        actor=actor, action="portfoliorun.start", obj=run, changes={"kind": kind, "inputs": run.inputs_sha256[:12]}
+    )
     return run
 
 

@@ -57,6 +57,6 @@ def make_portfolio(people: dict[str, Any], use_cases: dict[str, UseCase]) -> Sce
 def solve(lead: Any, scenario: Scenario, kind: str) -> PortfolioRun:
     """Run the optimiser here and now: the demo's worker is not up yet."""
     run = services.run_start(actor=lead, scenario=scenario, kind=kind)
-    portfolio_run(str(run.job.pk))
+    portfolio_run(str(run.job_id))
     run.refresh_from_db()
     return run
