@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.models import AuditEntry
@@ -256,10 +257,9 @@ def test_turning_a_judged_criterion_into_a_measured_one_takes_the_facts_anchors(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_anchors_are_numbers(cast, draft, value):
+    row = draft.criteria.get(key="change")
     with pytest.raises(InvalidInput) as refused:
-        services.criterion_update(
-            actor=cast.coe_lead, criterion=draft.criteria.get(key="change"), data={"anchor_high": value}
-        )
+        services.criterion_update(actor=cast.coe_lead, criterion=row, data={"anchor_high": value})
     assert refused.value.errors[0]["field"] == "anchor_high"
 
 
@@ -476,9 +476,6 @@ def test_the_api_says_what_is_measured(cast, api, draft, business):
     assert api(cast.stranger).get(f"/api/v1/use-cases/{cast.ours.pk}/measured").status_code == 404
 
 
-# ---- words --------------------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("value", "words", "step"),
     [
@@ -491,3 +488,12 @@ def test_the_api_says_what_is_measured(cast, api, draft, business):
 def test_a_comparison_in_words(value, words, step):
     assert ratio_words("A", "B", value) == words
     assert step_text(value) == step
+
+
+def test_a_criterion_is_moved_by_a_browser(cast, draft):
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(cast.coe_lead, backend="django.contrib.auth.backends.ModelBackend")
+    page = browser.get(f"/criteria/{draft.pk}/").content.decode()
+    address = f"/criterion/{draft.criteria.get(key='quality').pk}/move/"
+    token = page.split(address)[1].split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+    assert browser.post(address, {"by": "-1", "csrfmiddlewaretoken": token}).status_code == 302
