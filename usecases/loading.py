@@ -90,7 +90,11 @@ def load(meeting: ScoringRound) -> Loaded:
     """Ratings of a round as the group's values: of the newest vote that is not private. Seven queries whatever its size."""
     frame = framed(meeting)
     model, cases, seats, measured = frame.model, frame.cases, frame.seats, frame.measured
-    every = list(Rating.objects.filter(round=meeting).select_related("criterion"))
+    every = list(Rating.objects.filter(round=meeting))
+    criteria = {c.pk: c for c in (*model.tops, *model.leaves)}
+    for row in every:
+        # The criteria are at hand; a join would make each of them anew for every answer.
+        row.criterion = criteria[row.criterion_id]
     rows = votes.effective(every, votes.last_vote(meeting))
     weights = votes.role_weights(meeting, {s.role for s in seats.values()} | {r.rater_role for r in rows})
     keys = [c.key for c in model.leaves]
