@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 
 from devices.choices import ChannelRole, Fallback
 from devices.models import Asset, Channel, Device, DeviceType, Location, Site
-from portal.core.tabular import Table, cell_problem
 from portal.core import audit
 from portal.core.errors import DomainError, InvalidInput
+from portal.core.tabular import Table, cell_problem
 
 DEVICES, CHANNELS = "devices", "channels"
 COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

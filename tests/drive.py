@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from portal.core.api.renderers import dumps
 from tests.bodies import api_body, form_body
-from tests.objects import ROLES, World, make_cast, worlds
+from tests.objects import ROLES, World, make_cast, spare, worlds
 from tests.routes import Route
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -128,6 +128,7 @@ def undone() -> Iterator[None]:
 
 def set_stage() -> Stage:
     cast = make_cast()
+    spare()
     ours, theirs = worlds(cast)
     theirs.shares(ours, "edge_bridge.Connection")
     stage = Stage(cast=cast, ours=ours.fill(), theirs=theirs.fill(), clients={})

@@ -39,7 +39,6 @@ def make_cast() -> SimpleNamespace:
 
     home, away = make_site("home"), make_site("away")
     ours, theirs = make_use_case("ours"), make_use_case("theirs")
-    _spare()
     people: dict[str, Any] = {}
     for key in ROLES:
         person = User.objects.create(email=f"{key.replace('_', '-')}@test.example", name=key)
@@ -56,7 +55,7 @@ def entity_models() -> list[Any]:
     return [model for model in apps.get_models() if hasattr(model, "access") and model._meta.app_label in APPS]
 
 
-def _spare() -> Any:
+def spare() -> Any:
     """A use case on neither side."""
     return apps.get_model("usecases.UseCase").objects.filter(code="spare").first() or make_use_case("spare")
 
@@ -98,7 +97,7 @@ def _given(world: World, label: str) -> dict[str, Any]:
         "usecases.Judgement": {"rater": world.person, "value": 3.0},
         "usecases.Seat": {"person": _guest()} if label == "usecases.Seat" else {},
         "usecases.Scenario": {"owner": world.person, "budget": [1000.0] * 4},
-        "usecases.Exclusion": {"second": _spare()} if label == "usecases.Exclusion" else {},
+        "usecases.Exclusion": {"second": spare()} if label == "usecases.Exclusion" else {},
         "usecases.GateComment": {"author": world.person, "text": "Why is this red?"},
         "usecases.EffortNeed": {"role": "ot_engineer"},
         "usecases.ExchangeRate": {"base": "USD", "quote": "EUR", "rate": Decimal("0.9")},

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput
@@ -31,6 +33,19 @@ log = structlog.get_logger(__name__)
 RATE = 0.08
 #: So often, in seconds, a silent solver is asked whether somebody cancelled.
 BEAT = 1.0
+#: What the solver's process says it is doing.
+STEPS = {
+    "first": gettext_lazy("A first plan by value for money; the optimiser looks for a better one"),
+    "infeasible": gettext_lazy("No plan keeps all the rules"),
+    "sharpen": gettext_lazy("The plan is there; it is sharpened"),
+    "more": gettext_lazy("What more money would buy"),
+    "foundations": gettext_lazy("What stands on the foundations"),
+    "forcing": gettext_lazy("What it would cost to force in what is out"),
+    "rules": gettext_lazy("What the rules cost"),
+    "frontier": gettext_lazy("{percent} % of the budget"),
+    "core": gettext_lazy("{n} of {of} plans"),
+    "done": gettext_lazy("Done"),
+}
 
 
 def inputs_of(scenario: Scenario) -> dict[str, Any]:
@@ -215,9 +230,13 @@ def changed_since(run: PortfolioRun) -> list[str]:
 def run_execute(*, run_id: str, step: Callable[[str, float | None], None]) -> PortfolioRun:
     """Ask the solver process and keep each of its answers. ``step`` raises when somebody cancelled: then the process is ended.
 
-    Safe to run again: it begins anew and replaces what an earlier attempt has left.
+    Safe to run again: it begins anew and replaces what an earlier attempt has left; an attempt that was given up for dead and
+    comes back writes nothing any more.
     """
-    run = PortfolioRun.objects.select_related("scenario").get(pk=run_id)
+    run = PortfolioRun.objects.select_related("scenario", "job").get(pk=run_id)
+    held = PortfolioRun.objects.filter(pk=run.pk)
+    if run.job is not None:
+        held = held.filter(job__attempts=run.job.attempts)
     inputs = run.inputs
     ranges = {key: told["range"] for key, told in inputs["cases"].items() if "range" in told}
     question = {"kind": run.kind, "problem": inputs["problem"], "options": inputs["options"] | {"ranges": ranges}}
@@ -241,28 +260,35 @@ def run_execute(*, run_id: str, step: Callable[[str, float | None], None]) -> Po
                     done = True
                     break
                 if answer:
-                    said, progress = answer["step"], answer["progress"]
+                    said, progress = step_text(answer), answer["progress"]
                     if answer["result"]:
-                        PortfolioRun.objects.filter(pk=run.pk, finished_at=None).update(
-                            result=answer["result"], updated_at=wall_now()
-                        )
+                        held.update(result=answer["result"], updated_at=wall_now())
                 step(said, progress)
             if not done:
                 raise DomainError("solver_ended", _("The optimiser ended before it was done; what it found is kept."))
         finally:
             solver.kill()
-            # What was found stays, whoever or whatever ended the work; an attempt after a killed worker begins anew.
-            PortfolioRun.objects.filter(pk=run.pk, finished_at=None).update(
-                finished_at=wall_now(), updated_at=wall_now()
-            )
+            # What was found stays, whoever or whatever ended the work.
+            held.filter(finished_at=None).update(finished_at=wall_now(), updated_at=wall_now())
     run.refresh_from_db()
     return run
 
 
 def _send(solver: subprocess.Popen[bytes], question: dict[str, Any]) -> None:
+    """One line; the pipe stays open, by which the solver knows that somebody still waits."""
     if solver.stdin is not None:
-        solver.stdin.write(json.dumps(question).encode())
-        solver.stdin.close()
+        # A solver that is dead already is told by the end of its answers.
+        with suppress(BrokenPipeError):
+            solver.stdin.write(json.dumps(question).encode() + b"\n")
+            solver.stdin.flush()
+
+
+def step_text(answer: dict[str, Any]) -> str:
+    result = answer["result"]
+    points = result.get("points") or [{"factor": 0.0}]
+    return str(STEPS[answer["step"]]).format(
+        n=result.get("done", 0), of=result.get("draws", 0), percent=round(100 * points[-1]["factor"])
+    )
 
 
 def _lines(solver: subprocess.Popen[bytes]) -> Iterator[bytes]:

@@ -14,12 +14,12 @@ from devices import forms, importing, tables
 from devices.filters import DeviceFilter
 from devices.models import Device
 from devices.selectors import may_somewhere, onboarding_queue
-from portal.core.tabular import read_table
 from devices.views.common import Crumbs, registry_crumb
 from devices.views.devices import enrol_commands
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, NotAllowed
 from portal.core.pages import FormPage, ListPage
+from portal.core.tabular import read_table
 
 
 class OnboardingFilter(DeviceFilter):

@@ -65,6 +65,6 @@ def test_a_scenario_is_asked_solved_read_and_decided(visit: Any, demo: Demo) -> 
     first = demo.one("scenarios", q="2013, as budgeted")
     page.goto(f"{demo.url}/portfolio/scenarios/{first['id']}/")
     page.get_by_role("button", name="Run the optimiser").click()
-    expect(page.get_by_text("Out of date.")).to_have_count(0, timeout=60_000)
+    expect(page.locator("progress.pg-progress")).to_have_count(0, timeout=90_000)
     page.get_by_role("button", name="Make it the plan of record").click()
     expect(page.get_by_text("This is the plan of record now.")).to_be_visible(timeout=60_000)

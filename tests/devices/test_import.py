@@ -7,9 +7,9 @@ import pytest
 
 from devices import importing
 from devices.models import Channel, Device
-from portal.core.tabular import MAX_BYTES, read_table
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.models import AuditEntry
+from portal.core.tabular import MAX_BYTES, read_table
 from tests.factories import make_device, make_device_type, make_location
 
 HEAD = "site,code,name,device_type"

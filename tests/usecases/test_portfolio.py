@@ -302,3 +302,19 @@ def test_person_days_bind(cast: Any, cases: dict[str, UseCase]) -> None:
     assert (why["code"], why["role"], why["lacking"]) == ("capacity", "data_scientist", 10.0)
     with pytest.raises(InvalidInput):
         services.efforts_put(actor=cast.coe_lead, use_case=cases["b"], rows=[{"role": "x", "quarter": 0, "days": 1.0}])
+
+
+def test_a_solved_scenario_costs_few_queries(
+    cast: Any, cases: dict[str, UseCase], client: Any, django_assert_max_num_queries: Any
+) -> None:
+    scenario = scenario_of(cast, cases)
+    BusinessCase.objects.filter(use_case=cases["e"]).delete()
+    for kind in (RunKind.PLAN, RunKind.CORE, RunKind.FRONTIER):
+        solved(cast, scenario, kind)
+    client.force_login(cast.coe_lead)
+    for address in (scenario.get_absolute_url(), "/portfolio/", "/portfolio/compare/"):
+        with django_assert_max_num_queries(12):
+            assert client.get(address).status_code == 200
+    assert "Out of date" not in client.get(f"{scenario.get_absolute_url()}?check=1").content.decode()
+    BusinessCase.objects.filter(use_case=cases["a"]).delete()
+    assert "Case A can no longer be planned" in client.get(f"{scenario.get_absolute_url()}?check=1").content.decode()

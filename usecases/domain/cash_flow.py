@@ -127,26 +127,22 @@ def irr(flows: ArrayLike, *, lowest: float = LOWEST_RATE, highest: float = HIGHE
 
 def _solve(flows: Array, v_low: float, v_high: float, rate: Array, status: Ints) -> None:
     """Fills rate and status of flows (T, k)."""
-    changes = sign_changes_along(flows)
+    changing = np.flatnonzero(sign_changes_along(flows))
     status[:] = int(IrrStatus.NO_SIGN_CHANGE)
-    left, right = np.full(len(status), v_low), np.full(len(status), v_high)
-    if (single := np.flatnonzero(changes == 1)).size:
-        cf = flows[:, single]
-        inside = _value(cf, np.full(single.size, v_low)) * _value(cf, np.full(single.size, v_high)) <= 0
-        status[single] = np.where(inside, int(IrrStatus.UNIQUE), int(IrrStatus.OUTSIDE))
-    if (several := np.flatnonzero(changes > 1)).size:
-        grid, crossing = _crossings(flows[:, several], v_low, v_high)
-        number, cell = crossing.sum(axis=0, dtype=np.int16), crossing.argmax(axis=0)
-        status[several] = np.select(
-            [number == 1, number == 0], [int(IrrStatus.UNIQUE), int(IrrStatus.OUTSIDE)], int(IrrStatus.SEVERAL)
-        )
-        left[several], right[several] = grid[cell], grid[cell + 1]
-    if (found := np.flatnonzero(status == IrrStatus.UNIQUE)).size:
-        rate[found] = 1.0 / _roots(flows[:, found], left[found], right[found]) - 1.0
+    if not changing.size:
+        return
+    flows = flows[:, changing]
+    grid, value, crossing = _crossings(flows, v_low, v_high)
+    number, cell = crossing.sum(axis=0, dtype=np.int16), crossing.argmax(axis=0)
+    status[changing] = np.select(
+        [number == 1, number == 0], [int(IrrStatus.UNIQUE), int(IrrStatus.OUTSIDE)], int(IrrStatus.SEVERAL)
+    )
+    found = np.flatnonzero(number == 1)
+    rate[changing[found]] = 1.0 / _roots(flows, grid, value, found, cell[found]) - 1.0
 
 
-def _crossings(flows: Array, v_low: float, v_high: float) -> tuple[Array, NDArray[np.bool_]]:
-    """The grid of v between the bounds, and in which of its 256 steps each NPV (T, k) crosses zero, shape (256, k)."""
+def _crossings(flows: Array, v_low: float, v_high: float) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """The grid of v between the bounds, each NPV (T, k) on it, shape (257, k), and in which of its steps it crosses zero."""
     grid = np.geomspace(v_low, v_high, _GRID)
     value = (grid[:, None] ** np.arange(len(flows))) @ flows
     below = value < 0
@@ -157,15 +153,7 @@ def _crossings(flows: Array, v_low: float, v_high: float) -> tuple[Array, NDArra
         exact = (signs[:-1] * signs[1:] < 0) | ((signs[:-1] == 0) & (signs[1:] != 0))
         exact[-1] |= signs[-1] == 0
         crossing[:, zero] = exact
-    return grid, crossing
-
-
-def _value(flows: Array, v: Array) -> Array:
-    value = flows[-1].copy()
-    for row in flows[-2::-1]:
-        value *= v
-        value += row
-    return value
+    return grid, value, crossing
 
 
 def zero_rates(flow: ArrayLike, *, lowest: float = LOWEST_RATE, highest: float = HIGHEST_RATE) -> Array:
@@ -173,9 +161,9 @@ def zero_rates(flow: ArrayLike, *, lowest: float = LOWEST_RATE, highest: float =
     cf = np.atleast_2d(_flows(flow)).T
     if not sign_changes_along(cf)[0]:
         return np.empty(0)
-    grid, crossing = _crossings(cf, 1.0 / (1.0 + highest), 1.0 / (1.0 + lowest))
+    grid, value, crossing = _crossings(cf, 1.0 / (1.0 + highest), 1.0 / (1.0 + lowest))
     cells = np.flatnonzero(crossing[:, 0])
-    return np.sort(1.0 / _roots(np.repeat(cf, cells.size, axis=1), grid[cells], grid[cells + 1]) - 1.0)
+    return np.sort(1.0 / _roots(cf, grid, value, np.zeros(cells.size, dtype=np.int64), cells) - 1.0)
 
 
 def _horner(flows: Array, v: Array) -> tuple[Array, Array]:
@@ -188,17 +176,19 @@ def _horner(flows: Array, v: Array) -> tuple[Array, Array]:
     return value, slope
 
 
-def _roots(flows: Array, left: Array, right: Array) -> Array:
-    """The root of each NPV (T, k) in v between its bounds, at which its signs differ."""
-    at_left, at_right = _value(flows, left), _value(flows, right)
+def _roots(flows: Array, grid: Array, value: Array, which: Ints, cell: Ints) -> Array:
+    """The root in v of each of the NPVs ``which`` of flows (T, k) in its step of the grid, where ``value`` changes its sign."""
+    left, right = grid[cell], grid[cell + 1]
+    at_left, at_right = value[cell, which], value[cell + 1, which]
     rising = (at_left < 0) | (at_right > 0)
     low, high = np.where(rising, left, right), np.where(rising, right, left)
-    v = np.where((left < 1.0) & (right > 1.0), 1.0, 0.5 * (left + right))
+    # The line between both ends is close already: a step is less than two per cent of v.
+    apart = at_right - at_left
+    v = left - at_left * np.divide(right - left, apart, out=np.zeros_like(apart), where=apart != 0)
     root = np.where(at_left == 0, left, np.where(at_right == 0, right, v))
     active = np.flatnonzero((at_left != 0) & (at_right != 0))
-    before = np.abs(right - left)
-    if active.size < len(root):
-        flows, v, low, high, before = flows[:, active], v[active], low[active], high[active], before[active]
+    before = right - left
+    flows, v, low, high, before = flows[:, which[active]], v[active], low[active], high[active], before[active]
     step, going = before, np.ones(active.size, dtype=bool)
     for _ in range(_STEPS):
         if not active.size:

@@ -3,7 +3,8 @@ answers with a line of JSON for each step, so that whoever asked can show how fa
 (a solver that runs inside a worker cannot be stopped).
 
 Question: ``{"kind": "plan" | "frontier" | "core", "problem": ..., "options": {"gap", "time_limit", "draws", "seed", "ranges"}}``.
-Answer lines: ``{"progress": 0..1, "step": [code, text], "result": {...}}``; the newest result is whole. The last line has ``"done": true``;
+The question is the first line; who asks keeps the input open, and when that ends (a worker was killed) the process ends too.
+Answer lines: ``{"progress": 0..1, "step": code, "result": {...}}``; the newest result is whole. The last line has ``"done": true``;
 a question that cannot be asked answers ``{"error": {"code", "message", "field"}}``.
 """
 
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
@@ -24,6 +27,8 @@ from usecases.domain.portfolio import Candidate, Plan, Problem, build_rows, gree
 FORCED: Final = 6
 FOUNDATIONS: Final = 8
 RULES: Final = 8
+#: A point of the frontier may take so long: ten of them end well within the time of a job.
+POINT_SECONDS: Final = 60.0
 
 
 def problem_as_data(problem: Problem) -> dict[str, Any]:
@@ -98,19 +103,19 @@ def study_plan(problem: Problem, options: Mapping[str, Any]) -> Iterator[tuple[f
     gap, limit = float(options["gap"]), float(options["time_limit"])
     first = greedy(problem)
     result: dict[str, Any] = plan_as_data(problem, first) if first.starts else {}
-    yield 0.02, "A first plan by value for money; the optimiser looks for a better one", dict(result)
+    yield 0.02, "first", dict(result)
     plan = solve(problem, gap=gap, time_limit=limit)
     result = plan_as_data(problem, plan)
     if not plan.starts:
         if plan.status == "infeasible":
             found = study.relax(problem)
             result["relax"] = {"raises": [list(r) for r in found.raises], "drops": list(found.drops)}
-        yield 1.0, "No plan keeps all the rules", result
+        yield 1.0, "infeasible", result
         return
     result["sharpened"] = False
     if not plan.gap <= study.FINE_GAP:
         # What follows are differences of optima: they say nothing if the first is only good to one per cent.
-        yield 0.3, "The plan is there; it is sharpened", dict(result)
+        yield 0.3, "sharpen", dict(result)
         sharper = solve(problem, gap=study.FINE_GAP, time_limit=study.STEP_SECONDS)
         if sharper.starts and sharper.value >= plan.value:
             plan = sharper
@@ -127,31 +132,31 @@ def study_plan(problem: Problem, options: Mapping[str, Any]) -> Iterator[tuple[f
     total = 1 + problem.quarters + len(out) + min(len(foundations), FOUNDATIONS) + min(len(rules), RULES)
     done = 0
 
-    def tell(text: str) -> tuple[float, str, dict[str, Any]]:
-        return 0.3 + 0.7 * done / total, text, dict(result)
+    def tell(code: str) -> tuple[float, str, dict[str, Any]]:
+        return 0.3 + 0.7 * done / total, code, dict(result)
 
-    yield tell("The plan is there; now what more money would buy")
+    yield tell("more")
     result["step"] = step
     result["marginal"] = []
     for quarter in (None, *range(problem.quarters)):
         result["marginal"].append(asdict(study.marginal(problem, plan, step, quarter)))
         done += 1
-        yield tell("What more money would buy")
+        yield tell("more")
     result["enabling"] = {}
     for key in foundations[:FOUNDATIONS]:
         result["enabling"][key] = _number(study.enabling_value(problem, plan, key))
         done += 1
-        yield tell("What stands on the foundations")
+        yield tell("foundations")
     result["costs"] = []
     for reason in out:
         result["costs"].append(asdict(study.cost_of_forcing(problem, plan, reason.key)))
         done += 1
-        yield tell("What it would cost to force in what is out")
+        yield tell("forcing")
     for kind, key in rules[:RULES]:
         result["costs"].append(asdict(study.cost_of_rule(problem, plan, kind, key)))
         done += 1
-        yield tell("What the rules cost")
-    yield 1.0, "Done", result
+        yield tell("rules")
+    yield 1.0, "done", result
 
 
 def study_frontier(problem: Problem, options: Mapping[str, Any]) -> Iterator[tuple[float, str, dict[str, Any]]]:
@@ -159,11 +164,11 @@ def study_frontier(problem: Problem, options: Mapping[str, Any]) -> Iterator[tup
     for at, factor in enumerate(study.FRONTIER):
         last = points[-1] if points else None
         found = study.frontier_point(
-            problem, factor, last, gap=float(options["gap"]), seconds=float(options["time_limit"])
+            problem, factor, last, gap=float(options["gap"]), seconds=min(POINT_SECONDS, float(options["time_limit"]))
         )
         if found is not None:
             points.append(found)
-        yield (at + 1) / len(study.FRONTIER), f"{factor:.0%} of the budget", {"points": [asdict(p) for p in points]}
+        yield (at + 1) / len(study.FRONTIER), "frontier", {"points": [asdict(p) for p in points]}
 
 
 def study_core(problem: Problem, options: Mapping[str, Any]) -> Iterator[tuple[float, str, dict[str, Any]]]:
@@ -173,24 +178,31 @@ def study_core(problem: Problem, options: Mapping[str, Any]) -> Iterator[tuple[f
     rows = build_rows(problem)
     count = {c.key: 0 for c in problem.candidates}
     done = 0
-    for row in values:
+    for at, row in enumerate(values, 1):
         plan = study.core_plan(problem, row, rows)
         if plan.starts:
             done += 1
             for key in plan.chosen:
                 count[key] += 1
         share = {key: round(n / done, 4) for key, n in count.items()} if done else {}
-        progress = done / draws
-        yield progress, f"{done} of {draws} plans", {"share": share, "done": done, "draws": draws, "seed": seed}
-        if not plan.starts:
+        yield at / draws, "core", {"share": share, "done": done, "draws": draws, "seed": seed}
+        if plan.status == "infeasible":
+            # The rules are the same for every draw.
             return
 
 
 STUDIES: Final = {"plan": study_plan, "frontier": study_frontier, "core": study_core}
 
 
+def _end_with_the_asker() -> None:
+    """Nobody waits for the answer once the other end of the input is gone. HiGHS works without the interpreter's lock."""
+    sys.stdin.read()
+    os._exit(3)
+
+
 def main() -> int:
-    question = json.load(sys.stdin)
+    question = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_asker, daemon=True).start()
 
     def say(row: Mapping[str, Any]) -> None:
         sys.stdout.write(json.dumps(row, allow_nan=False) + "\n")
@@ -198,8 +210,8 @@ def main() -> int:
 
     try:
         problem = problem_from_data(question["problem"])
-        for progress, text, result in STUDIES[question["kind"]](problem, question["options"]):
-            say({"progress": round(progress, 4), "step": text, "result": result})
+        for progress, code, result in STUDIES[question["kind"]](problem, question["options"]):
+            say({"progress": round(progress, 4), "step": code, "result": result})
     except InvalidInput as error:
         say({"error": {"code": error.code, "message": error.message, "field": error.field}})
         return 2

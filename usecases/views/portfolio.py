@@ -129,7 +129,13 @@ class ScenarioPage(DetailPage):
             "breadcrumbs": [(_("Portfolio"), reverse("usecases:portfolio")), (str(obj), "")],
             "history": audit.history(obj),
             "errors": self.errors,
+            **self.check(obj),
         }
+
+    def check(self, obj: Scenario) -> dict[str, Any]:
+        """Whether the plan is up to date asks for every figure behind it, so the page asks after it is there."""
+        run = planning.newest_run(obj) if "check" in self.request.GET else None
+        return {"checked": run is not None, "changed": planning.changed_since(run) if run is not None else []}
 
 
 def scenario_context(obj: Scenario, user: Any, *, may_change: bool) -> dict[str, Any]:
@@ -143,7 +149,6 @@ def scenario_context(obj: Scenario, user: Any, *, may_change: bool) -> dict[str,
         "busy": any(r.finished_at is None and r.job is not None and r.job.finished_at is None for r in runs.values()),
         "told": told,
         "plan": plan,
-        "changed": planning.changed_since(plan) if plan is not None and plan.finished_at else [],
         "core": core if core is not None and core.result.get("share") else None,
         "bets": portfolio_words.Told(core, obj, visible).bets(core) if core is not None else [],
         "frontier": portfolio_words.frontier_figure(frontier, obj.currency) if frontier and frontier.result else None,
