@@ -106,10 +106,10 @@ class Irr:
 def irr(flows: ArrayLike, *, lowest: float = LOWEST_RATE, highest: float = HIGHEST_RATE) -> Irr:
     """The internal rate of return of each row of flows (N, T), only where there is exactly one between the bounds.
 
-    One sign change means one rate (Descartes' rule in v = 1/(1 + r)). With several, the bounds are searched on a grid
-    of 257 steps of v; exactly one crossing counts as unique, so two rates closer than a step would be taken for none.
-    Roots are polished by bracketed Newton in v (rtsafe: Numerical Recipes, 9.4), which bisects whenever a step would
-    leave the bracket or shrink it too slowly; Newton in r crawls near -100 %.
+    No sign change means no rate, one means one (Descartes' rule in v = 1/(1 + r)). Between the bounds the NPV is looked
+    at on a grid of 257 values of v; exactly one crossing counts as unique, so with several sign changes two rates closer
+    than a step are taken for none. Roots are polished by bracketed Newton in v (rtsafe: Numerical Recipes, 9.4), which
+    bisects whenever a step would leave the bracket or shrink it too slowly; Newton in r crawls near -100 %.
     """
     cf = np.atleast_2d(_flows(flows))
     if not -1 < lowest < highest:
@@ -133,7 +133,10 @@ def _solve(flows: Array, v_low: float, v_high: float, rate: Array, status: Ints)
         return
     flows = flows[:, changing]
     grid, value, crossing = _crossings(flows, v_low, v_high)
-    number, cell = crossing.sum(axis=0, dtype=np.int16), crossing.argmax(axis=0)
+    step, column = np.divmod(np.flatnonzero(crossing), changing.size)
+    number = np.bincount(column, minlength=changing.size)
+    cell = np.zeros(changing.size, dtype=np.int64)
+    cell[column] = step
     status[changing] = np.select(
         [number == 1, number == 0], [int(IrrStatus.UNIQUE), int(IrrStatus.OUTSIDE)], int(IrrStatus.SEVERAL)
     )
