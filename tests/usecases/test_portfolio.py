@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
+import time
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pytest
 
 from portal.core.errors import DomainError, InvalidInput
@@ -14,6 +18,8 @@ from portal.core.models import Job, JobState
 from tests.factories import make_use_case
 from usecases import planning, providers, services
 from usecases.choices import Label, RunKind
+from usecases.domain.portfolio import Candidate, Problem
+from usecases.domain.portfolio_runner import problem_as_data
 from usecases.evidence import Subject
 from usecases.models import BusinessCase, ExchangeRate, PortfolioRun, Scenario, UseCase
 from usecases.services.use_cases import use_case_update
@@ -318,3 +324,61 @@ def test_a_solved_scenario_costs_few_queries(
     assert "Out of date" not in client.get(f"{scenario.get_absolute_url()}?check=1").content.decode()
     BusinessCase.objects.filter(use_case=cases["a"]).delete()
     assert "Case A can no longer be planned" in client.get(f"{scenario.get_absolute_url()}?check=1").content.decode()
+
+
+def long_question() -> dict[str, Any]:
+    """So hard that the solver cannot end by itself within the time limit of a minute."""
+    rng = np.random.default_rng(3)
+    cost = rng.uniform(20.0, 200.0, 150)
+    rows = [
+        Candidate(f"c{i}", f"C{i}", float(c * rng.uniform(0.5, 3.0)), (0.6 * c, 0.4 * c), needs=(f"c{i - 7}",) * (i > 90))
+        for i, c in enumerate(cost)
+    ]  # fmt: skip
+    problem = Problem(tuple(rows), (float(cost.sum()) * 0.1,) * 4, rate=0.02)
+    options = {"gap": 0.0, "time_limit": 60.0, "seed": 1, "draws": 100}
+    return {"problem": problem_as_data(problem), "options": options, "cases": {}, "blocked": {}}
+
+
+def test_a_solver_at_work_is_stopped_within_two_seconds(cast: Any, cases: dict[str, UseCase]) -> None:
+    run = services.run_start(actor=cast.coe_lead, scenario=scenario_of(cast, cases))
+    PortfolioRun.objects.filter(pk=run.pk).update(inputs=long_question())
+    asked: list[float] = []
+
+    def step(_text: str, _progress: float | None) -> None:
+        # The first plan has been told; from now on the solver is silent.
+        if PortfolioRun.objects.get(pk=run.pk).result:
+            asked.append(time.monotonic())
+            if len(asked) == 2:
+                raise JobCancelled
+
+    with pytest.raises(JobCancelled):
+        planning.run_execute(run_id=str(run.pk), step=step)
+    assert time.monotonic() - asked[0] < 2.0
+    run.refresh_from_db()
+    assert run.result["status"] == "greedy"
+
+
+def test_the_solver_does_not_outlive_a_worker_that_was_killed() -> None:
+    question = long_question()
+    with subprocess.Popen(
+        [sys.executable, "-m", "usecases.domain.portfolio_runner"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as solver:
+        assert solver.stdin is not None
+        assert solver.stdout is not None
+        solver.stdin.write(json.dumps({"kind": "plan"} | question).encode() + b"\n")
+        solver.stdin.flush()
+        assert json.loads(solver.stdout.readline())["step"] == "first"
+        solver.stdin.close()
+        assert solver.wait(timeout=5) == 3
+
+
+def test_an_attempt_given_up_for_dead_writes_nothing(cast: Any, cases: dict[str, UseCase]) -> None:
+    run = services.run_start(actor=cast.coe_lead, scenario=scenario_of(cast, cases))
+
+    def step(_text: str, _progress: float | None) -> None:
+        # The sweeper took the job back, and another worker has it.
+        Job.objects.filter(pk=run.job_id).update(attempts=7)
+
+    planning.run_execute(run_id=str(run.pk), step=step)
+    run.refresh_from_db()
+    assert (run.result, run.finished_at) == ({}, None)
