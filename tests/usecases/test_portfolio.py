@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from datetime import date
 from typing import Any
 
@@ -339,21 +338,33 @@ def long_question() -> dict[str, Any]:
     return {"problem": problem_as_data(problem), "options": options, "cases": {}, "blocked": {}}
 
 
-def test_a_solver_at_work_is_stopped_within_two_seconds(cast: Any, cases: dict[str, UseCase]) -> None:
+def test_a_solver_at_work_is_stopped_at_the_next_beat(
+    cast: Any, cases: dict[str, UseCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = services.run_start(actor=cast.coe_lead, scenario=scenario_of(cast, cases))
     PortfolioRun.objects.filter(pk=run.pk).update(inputs=long_question())
-    asked: list[float] = []
+    made: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def kept(*args: Any, **keywords: Any) -> Any:
+        made.append(real(*args, **keywords))
+        return made[-1]
+
+    monkeypatch.setattr(planning.subprocess, "Popen", kept)
+    silent = []
 
     def step(_text: str, _progress: float | None) -> None:
-        # The first plan has been told; from now on the solver is silent.
+        # The first plan has been told; from now on the solver is silent, and only the beat asks.
         if PortfolioRun.objects.get(pk=run.pk).result:
-            asked.append(time.monotonic())
-            if len(asked) == 2:
+            silent.append(made[0].poll())
+            if len(silent) == 2:
                 raise JobCancelled
 
     with pytest.raises(JobCancelled):
         planning.run_execute(run_id=str(run.pk), step=step)
-    assert time.monotonic() - asked[0] < 2.0
+    assert silent == [None, None], "it was at work when it was stopped"
+    assert made[0].poll() is not None
+    assert planning.BEAT <= 1.0
     run.refresh_from_db()
     assert run.result["status"] == "greedy"
 
