@@ -125,7 +125,7 @@ STANDARD: tuple[Top, ...] = (
                 "Availability",
                 0.35,
                 "Do the rows come, and is there history to learn from?",
-                ("None", "Days", "Months", "A year", "Two years", "Two years and more, labelled"),
+                ("Nothing recorded", "Days", "Months", "A year", "Two years", "Two years and more, labelled"),
                 MEASURED,
                 "governance.availability",
             ),

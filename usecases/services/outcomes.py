@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from portal.core import audit
+from portal.core.clock import day_text
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.records import entity_create, entity_delete, entity_update, versioned_update
 from usecases.choices import Direction, KpiSource, Phase
@@ -157,7 +158,7 @@ def _needs_reason(reason: str) -> None:
 
 
 def _as_logged(reading: KpiReading) -> str:
-    return f"{reading.value:g} in {reading.exposure:g} from {reading.period_from:%Y-%m-%d}"
+    return f"{reading.value:g} in {reading.exposure:g} from {day_text(reading.period_from)}"
 
 
 def _locked(outcome: Outcome) -> Outcome:
