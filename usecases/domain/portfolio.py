@@ -1,20 +1,18 @@
-"""Which use cases a budget buys, and when each starts: a mixed-integer programme solved by HiGHS through SciPy.
+"""Which use cases a budget buys, and when each starts: the question, its rules and the programme that says the same.
 
 ``y[i, p]`` is one when use case i has started by quarter p, so a start in p is ``y[i, p] - y[i, p - 1]``. See
-docs/algorithms/portfolio.md for the programme, what its answers mean and a worked table.
+docs/algorithms/portfolio.md for the programme, what its answers mean and a worked table; `portfolio_solver` solves it.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array, csr_array, vstack
 
 from usecases.domain.dependencies import circle
@@ -208,7 +206,7 @@ def _add(total: Array, row: Sequence[float], start: int) -> None:
     total[start : start + len(part)] += part
 
 
-def _within(total: Array, limit: Sequence[float]) -> bool:
+def within(total: Array, limit: Sequence[float]) -> bool:
     allowed = np.asarray(limit, dtype=float)
     return bool((total <= allowed + FITS * np.maximum(1.0, allowed)).all())
 
@@ -224,7 +222,7 @@ def spent_in_horizon(problem: Problem, starts: Mapping[str, int | None]) -> dict
 def keeps_rules(problem: Problem, starts: Mapping[str, int | None]) -> bool:
     """Whether a plan keeps every rule: the check that each answer of the solver passes before anybody sees it."""
     money, days = used(problem, starts)
-    if not _within(money, problem.budget) or not all(_within(days[r], problem.capacity[r]) for r in days):
+    if not within(money, problem.budget) or not all(within(days[r], problem.capacity[r]) for r in days):
         return False
     inside = {key for key, start in starts.items() if start is not None}
     if not problem.must <= inside or problem.must_not & inside:
@@ -374,107 +372,3 @@ def starts_of(problem: Problem, y: Array) -> dict[str, int | None]:
     table = y.reshape(len(problem.candidates), problem.quarters) > 0.5
     first = table.argmax(axis=1)
     return {c.key: int(first[i]) if table[i].any() else None for i, c in enumerate(problem.candidates)}
-
-
-def solve(
-    problem: Problem,
-    *,
-    gap: float = 0.01,
-    time_limit: float = 10.0,
-    rows: Rows | None = None,
-    values: Array | None = None,
-    polish: bool = True,
-) -> Plan:
-    """The best plan within ``gap``, or the best found within ``time_limit`` seconds of wall time.
-
-    ``values`` (m,) replaces the candidates' values. ``polish`` adds what still fits within the gap.
-    """
-    began = time.perf_counter()
-    rows = rows or build_rows(problem)
-    low, high = variable_bounds(problem)
-    if (low > high).any():
-        return Plan("infeasible", {}, 0.0, float("nan"), time.perf_counter() - began)
-    gain = objective(problem, values)
-    scale = max(1.0, float(np.abs(gain).max()))
-    answer = milp(
-        -gain / scale,
-        integrality=np.ones(gain.size),
-        bounds=Bounds(low, high),
-        constraints=LinearConstraint(rows.matrix, rows.low, rows.high),
-        options={"mip_rel_gap": gap, "time_limit": time_limit},
-    )
-    spent = time.perf_counter() - began
-    judged = problem if values is None else _revalued(problem, values)
-    if answer.status == 2:
-        return Plan("infeasible", {}, 0.0, float("nan"), spent)
-    starts = starts_of(problem, answer.x) if answer.x is not None else {}
-    # HiGHS keeps rows to a tolerance; a plan that keeps them only so is not shown.
-    usable = bool(starts) and keeps_rules(problem, starts)
-    found = Plan("none", starts, plan_value(judged, starts), float("nan")) if usable else greedy(judged)
-    if found.status == "infeasible":
-        return Plan("nothing_found", {}, 0.0, float("nan"), spent)
-    best = improved(judged, found.starts) if polish else dict(found.starts)
-    value = plan_value(judged, best)
-    dual = answer.mip_dual_bound
-    bound = -float(dual) * scale if dual is not None and np.isfinite(dual) else float("nan")
-    status = "optimal" if answer.status == 0 and usable else "time_limit"
-    return Plan(status, best, value, bound if np.isnan(bound) else max(bound, value), spent)
-
-
-def _revalued(problem: Problem, values: Array) -> Problem:
-    rows = tuple(replace(c, value=float(v)) for c, v in zip(problem.candidates, values, strict=True))
-    return replace(problem, candidates=rows)
-
-
-def improved(problem: Problem, starts: Mapping[str, int | None]) -> dict[str, int | None]:
-    """The plan with everything added that still fits and is worth something, and every start moved up where it may."""
-    best = {c.key: starts.get(c.key) for c in problem.candidates}
-    if not keeps_rules(problem, best):
-        return best
-    order = sorted(problem.candidates, key=lambda c: (-c.value, c.key))
-    changed = True
-    while changed:
-        changed = False
-        for c in order:
-            if c.value <= 0 or c.key in problem.must_not:
-                continue
-            now = best[c.key]
-            for start in range(problem.quarters if now is None else now):
-                trial = best | {c.key: start}
-                if keeps_rules(problem, trial) and (now is None or problem.rate > 0):
-                    best, changed = trial, True
-                    break
-    return best
-
-
-def greedy(problem: Problem) -> Plan:
-    """A first plan without a solver: what must be in with what it needs, then by value per money. Rarely far from the best where
-    nothing depends on anything; infeasible only says that this way found none."""
-    began = time.perf_counter()
-    starts: dict[str, int | None] = {c.key: None for c in problem.candidates}
-    relaxed = replace(problem, must=frozenset(), foundation_share=0.0, site_shares={})
-
-    def place(key: str, trail: tuple[str, ...] = ()) -> bool:
-        c = problem.candidates[problem.at[key]]
-        if starts[key] is not None:
-            return True
-        if key in problem.must_not or key in trail:
-            return False
-        kept = dict(starts)
-        if all(place(n, (*trail, key)) for n in c.needs if n in problem.at):
-            for quarter in range(problem.quarters):
-                trial = starts | {key: quarter}
-                if keeps_rules(relaxed, trial):
-                    starts[key] = quarter
-                    return True
-        starts.update(kept)
-        return False
-
-    placed = all(place(key) for key in sorted(problem.must))
-    order = sorted(problem.candidates, key=lambda c: (-c.value / max(sum(c.spend), 1e-9), c.key))
-    for c in order:
-        if c.value > 0:
-            place(c.key)
-    if not placed or not keeps_rules(problem, starts):
-        return Plan("infeasible", {}, 0.0, float("nan"), time.perf_counter() - began)
-    return Plan("greedy", starts, plan_value(problem, starts), float("nan"), time.perf_counter() - began)

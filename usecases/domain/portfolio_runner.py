@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from usecases.domain import portfolio_study as study
 from usecases.domain.errors import InvalidInput
-from usecases.domain.portfolio import Candidate, Plan, Problem, build_rows, greedy, solve, used
+from usecases.domain.portfolio import Candidate, Plan, Problem, build_rows, used
+from usecases.domain.portfolio_solver import greedy, solve
 
 #: So many use cases that are out are forced in to learn what that costs, and so many foundations taken away.
 FORCED: Final = 6
@@ -200,13 +201,19 @@ def _end_with_the_asker() -> None:
     os._exit(3)
 
 
-def main() -> int:
+def main(*, alone: bool = False) -> int:
+    """``alone``: this process is only here to answer, and ends with who asked."""
     question = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_asker, daemon=True).start()
+    out = sys.stdout
+    if alone:
+        threading.Thread(target=_end_with_the_asker, daemon=True).start()
+        # HiGHS now and then writes a line of its own to descriptor 1, between ours.
+        out = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
 
     def say(row: Mapping[str, Any]) -> None:
-        sys.stdout.write(json.dumps(row, allow_nan=False) + "\n")
-        sys.stdout.flush()
+        out.write(json.dumps(row, allow_nan=False) + "\n")
+        out.flush()
 
     try:
         problem = problem_from_data(question["problem"])
@@ -220,4 +227,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(alone=True))

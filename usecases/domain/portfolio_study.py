@@ -1,6 +1,6 @@
 """What a plan means: why something is out, what more money would buy, what to relax, which choices are safe.
 
-Everything is a difference of two optima of `usecases.domain.portfolio.solve`: a mixed-integer programme has no shadow prices.
+Everything is a difference of two optima of `usecases.domain.portfolio_solver.solve`: a mixed-integer programme has no shadow prices.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from usecases.domain.portfolio import (
     Problem,
     build_rows,
     missing_shares,
-    solve,
     used,
     variable_bounds,
 )
+from usecases.domain.portfolio_solver import solve
 
 Array = NDArray[np.float64]
 

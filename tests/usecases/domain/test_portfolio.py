@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tests.usecases.domain.tables import read_table
 from usecases.domain import portfolio_runner as runner
@@ -21,14 +22,15 @@ from usecases.domain.errors import InvalidInput
 from usecases.domain.portfolio import (
     Candidate,
     Problem,
-    greedy,
-    improved,
+    build_rows,
     keeps_rules,
     missing_shares,
+    objective,
     plan_value,
-    solve,
     used,
+    variable_bounds,
 )
+from usecases.domain.portfolio_solver import greedy, improved, solve
 
 EXACT = {"gap": 0.0, "time_limit": 20.0}
 
@@ -310,3 +312,45 @@ def test_the_process_refuses_in_words(monkeypatch: pytest.MonkeyPatch, capsys: p
     data = runner.problem_as_data(worked((100.0, 60.0))) | {"budget": [-1, 2]}
     said = ask(monkeypatch, capsys, data, "plan")
     assert said == [{"error": {"code": "limit_negative", "message": "Each quarter needs a number, 0 or more.", "field": "budget[0]"}}]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_settling_variables_loses_no_plan(seed: int) -> None:
+    """Against one call of the solver on the same rows, at sizes no enumeration reaches."""
+    rng = np.random.default_rng(seed)
+    cost = rng.uniform(20.0, 200.0, 24)
+    rows = tuple(
+        Candidate(
+            f"c{i}",
+            f"C{i}",
+            float(c * rng.uniform(-0.2, 3.0)),
+            (0.6 * c, 0.4 * c),
+            needs=(f"c{i - 9}",) if i > 15 else (),
+            foundation=i < 6,
+        )
+        for i, c in enumerate(cost)
+    )
+    problem = Problem(
+        rows,
+        (float(cost.sum()) * 0.12,) * 3,
+        rate=0.02,
+        lag=seed % 2,
+        exclusions=(("c1", "c2"), ("c20", "c21")),
+        foundation_share=0.2 * (seed % 2),
+        must=frozenset({"c0"}),
+    )
+    stated = build_rows(problem)
+    low, high = variable_bounds(problem)
+    gain = objective(problem)
+    plain = milp(
+        -gain,
+        integrality=np.ones(gain.size),
+        bounds=Bounds(low, high),
+        constraints=LinearConstraint(stated.matrix, stated.low, stated.high),
+        options={"mip_rel_gap": 0.0},
+    )
+    plan = solve(problem, gap=0.0, time_limit=60.0)
+    assert plan.status == "optimal"
+    assert keeps_rules(problem, plan.starts)
+    assert plan.value == pytest.approx(-plain.fun, rel=1e-6)
+    assert plan.gap <= 1e-6
