@@ -8,7 +8,7 @@ import selectors
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
@@ -66,9 +66,9 @@ def inputs_of(scenario: Scenario) -> dict[str, Any]:
         if worth is None or not worth.result:
             blocked[key] = {"code": "no_case"}
             continue
-        missing = [outside[n] for n in needs[case.pk] if n not in inside and outside[n] is not None]
-        if missing:
-            blocked[key] = {"code": "needs_outside", "other": str(missing[0])}
+        if any(n not in inside and outside[n] is not None for n in needs[case.pk]):
+            other = next(n for n in needs[case.pk] if n not in inside and outside[n] is not None)
+            blocked[key] = {"code": "needs_outside", "other": str(outside[other]), "key": str(other)}
             continue
         rate = _rate(rates, worth.currency, scenario.currency, case)
         result = worth.result
@@ -181,7 +181,7 @@ def _block_dependents(
         if not found:
             return
         for key, need in found.items():
-            blocked[key] = {"code": "needs_outside", "other": told[need]["title"]}
+            blocked[key] = {"code": "needs_outside", "other": told[need]["title"], "key": need}
             del rows[key]
 
 
@@ -201,11 +201,18 @@ def plan_of_record() -> tuple[Scenario, PortfolioRun] | None:
     return (scenario, run) if scenario is not None and run is not None else None
 
 
-def changed_since(run: PortfolioRun) -> list[str]:
-    """What is different now from what the run was asked, in words; empty while its answer is up to date."""
+def changed_since(run: PortfolioRun, visible: Collection[str] | None = None) -> list[str]:
+    """What is different now from what the run was asked, in words; empty while its answer is up to date. ``visible``: the use cases
+    (ids as text) that the reader may see; the others are not named."""
+
+    def named(key: str, title: str) -> str:
+        return title if visible is None or key in visible else _("a use case you may not see")
+
     try:
         now = inputs_of(run.scenario)
     except DomainError as error:
+        if visible is not None and not run.inputs["cases"].keys() <= set(visible):
+            return [_("With the figures of today the question cannot be asked any more.")]
         return [error.errors[0]["message"] if error.errors else error.message]
     if fingerprint(now) == run.inputs_sha256:
         return []
@@ -214,7 +221,7 @@ def changed_since(run: PortfolioRun) -> list[str]:
     old = {c["key"]: c for c in then["problem"]["candidates"]}
     new = {c["key"]: c for c in now["problem"]["candidates"]}
     for key in sorted(old.keys() | new.keys()):
-        title = (new.get(key) or old[key])["title"]
+        title = named(key, (new.get(key) or old[key])["title"])
         if key not in old:
             said.append(_("{title} can be planned now.").format(title=title))
         elif key not in new:
@@ -224,7 +231,12 @@ def changed_since(run: PortfolioRun) -> list[str]:
     rest = [n for n in now["problem"] if n != "candidates" and now["problem"][n] != then["problem"].get(n)]
     if rest or not said:
         said.append(_("Limits or rules of the scenario have changed."))
-    return said
+    return [sentence[:1].upper() + sentence[1:] for sentence in said]
+
+
+def visible_ids(user: Any) -> set[str]:
+    """The use cases that somebody may see, ids as text."""
+    return {str(pk) for pk in UseCase.objects.permitted(user).values_list("pk", flat=True)}
 
 
 def run_execute(*, run_id: str, step: Callable[[str, float | None], None]) -> PortfolioRun:

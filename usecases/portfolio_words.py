@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.urls import reverse
@@ -19,10 +20,13 @@ SAFE, POOR = 0.9, 0.1
 
 
 class Told:
-    """One plan, ready to be shown to somebody who may see the use cases in ``visible`` (ids as text)."""
+    """One plan, ready to be shown to somebody who may see the use cases in ``visible`` and the ``sites`` (ids as text)."""
 
-    def __init__(self, run: PortfolioRun, scenario: Scenario, visible: Iterable[str]) -> None:
+    def __init__(
+        self, run: PortfolioRun, scenario: Scenario, visible: Iterable[str], sites: Mapping[str, str] | None = None
+    ) -> None:
         self.run, self.scenario, self.result = run, scenario, run.result
+        self.sites = sites or {}
         self.currency = run.inputs.get("currency", scenario.currency)
         self.cases: dict[str, dict[str, Any]] = run.inputs.get("cases", {})
         self.problem: dict[str, Any] = run.inputs.get("problem", {})
@@ -121,7 +125,7 @@ class Told:
         """One row per use case that is not in, with the reason and what forcing it in would cost."""
         forced = {c["key"]: c["amount"] for c in self.result.get("costs", []) if c["kind"] == "force"}
         rows = [
-            {"title": self.title(r["key"]), "url": self.link(r["key"]), "why": self.reason(r),
+            {"key": r["key"], "title": self.title(r["key"]), "url": self.link(r["key"]), "why": self.reason(r),
              "value": self.money(self.candidates[r["key"]]["value"]), "cost": self.forced(forced, r["key"])}
             for r in self.result.get("out", [])
         ]  # fmt: skip
@@ -130,10 +134,12 @@ class Told:
                 _("It has no business case yet, so there is nothing to weigh.")
                 if why["code"] == "no_case"
                 else _("It needs {other}, which is neither in this plan nor past gate 1.").format(
-                    other=why.get("other", "")
+                    other=why["other"] if why.get("key") in self.visible else _("a use case you may not see")
                 )
             )
-            rows.append({"title": self.title(key), "url": self.link(key), "why": text, "value": "", "cost": ""})
+            rows.append(
+                {"key": key, "title": self.title(key), "url": self.link(key), "why": text, "value": "", "cost": ""}
+            )
         return rows
 
     def forced(self, forced: dict[str, float | None], key: str) -> str:
@@ -166,7 +172,9 @@ class Told:
         }[r["code"]].format(other=self.title(r["other"]) if r["other"] else "")
 
     def share_label(self, name: str) -> str:
-        return _("foundations") if name == "foundations" else _("one of the sites")
+        if name == "foundations":
+            return _("foundations")
+        return self.sites.get(name.removeprefix("site:")) or _("a site you may not see")
 
     def loads(self) -> list[dict[str, Any]]:
         """Per quarter: money and days used of what there is, for bars and tables."""
@@ -209,25 +217,34 @@ class Told:
         return said  # fmt: skip
 
     def marginals(self) -> list[dict[str, Any]]:
-        names = ("gain", "quarter", "step")
-        rows = self.result.get("marginal", [])
-        return [{"text": self.marginal_text(row)} | {n: row[n] for n in names} for row in rows]
+        """Each with the moves of the budget that a click makes: (quarter, money)."""
+        budget = self.problem["budget"]
+        total = sum(budget)
+        rows = []
+        for row in self.result.get("marginal", []):
+            spread = [b / total if total else 1 / len(budget) for b in budget]
+            moves = [(q, round(row["step"] * part, 2)) for q, part in enumerate(spread)]
+            if row["quarter"] is not None:
+                moves = [(row["quarter"], row["step"])]
+            rows.append({"text": self.marginal_text(row), "gain": row["gain"], "moves": moves})
+        return rows
 
     def relief(self) -> str:
         """What to relax first when nothing fits."""
         relax = self.result.get("relax") or {}
         ways = []
-        for kind, what, quarter, amount in relax.get("raises", []):
+        for kind, what, quarter, exact in relax.get("raises", []):
+            amount = math.ceil(exact - 0.001)
             if kind == "budget":
                 ways.append(_("raise {q} by {amount}").format(q=self.quarters[quarter], amount=self.money(amount)))
             elif kind == "capacity":
                 ways.append(
                     _("add {days} days of {role} in {q}").format(
-                        days=f"{amount:,.0f}", role=role_label(what), q=self.quarters[quarter]
+                        days=f"{amount:,}", role=role_label(what), q=self.quarters[quarter]
                     )
                 )
             else:
-                ways.append(_("lower the least share for {what}").format(what=self.share_label(what)))
+                ways.append(_("give up the least share for {what}").format(what=self.share_label(what)))
         first = _(" and ").join(ways)
         drops = self.titles(relax.get("drops", []))
         if first and drops:
@@ -235,6 +252,39 @@ class Told:
         if first or drops:
             return _("Does not fit: {way}.").format(way=first or _("drop {drops}").format(drops=drops))
         return _("Does not fit: what must be in contradicts the dependencies and exclusions; take one of them back.")
+
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """The whole plan for a spreadsheet: what is in with its money per quarter, then what is out and why."""
+        header = [
+            _("Use case"),
+            _("Code"),
+            _("In the plan"),
+            _("Starts"),
+            _("Expected value"),
+            _("Currency"),
+            *self.quarters,
+            _("Why not"),
+            _("If you insisted"),
+        ]
+        rows: list[list[Any]] = []
+        for key, start in sorted(self.result.get("starts", {}).items(), key=lambda kv: (kv[1], self.title(kv[0]))):
+            c = self.candidates[key]
+            spend = [
+                c["spend"][q - start] if 0 <= q - start < len(c["spend"]) else 0.0 for q in range(len(self.quarters))
+            ]
+            rows.append(
+                [self.title(key), self.code(key), True, self.quarters[start], c["value"], self.currency, *spend, "", ""]
+            )
+        blank: list[Any] = [None] * len(self.quarters)
+        for row in self.out():
+            worth = self.candidates[row["key"]]["value"] if row["key"] in self.candidates else None
+            rows.append(
+                [row["title"], self.code(row["key"]), False, "", worth, self.currency, *blank, row["why"], row["cost"]]
+            )
+        return header, rows
+
+    def code(self, key: str) -> str:
+        return str(self.cases[key]["code"]) if key in self.visible and key in self.cases else ""
 
     def bets(self, core: PortfolioRun) -> list[dict[str, Any]]:
         """Use cases by the share of drawn plans that contain them."""

@@ -22,6 +22,7 @@ from portal.core.api.viewsets import (
 )
 from usecases import filters, models, planning, services
 from usecases.choices import RunKind
+from usecases.planning import visible_ids
 from usecases.services.portfolio import PEOPLE
 
 _TIMES = ["id", "created_at", "updated_at", "version"]
@@ -128,6 +129,9 @@ class CopyInputSerializer(serializers.Serializer[Any]):
         child=serializers.FloatField(min_value=-1e12, max_value=1e12),
         required=False,
         help_text="Quarter (from 0) -> money added to its budget.",
+    )
+    relief = serializers.BooleanField(
+        default=False, help_text="Raise every limit as the newest run says is needed for a plan to exist."
     )
 
     def validate_more(self, value: dict[str, float]) -> dict[int, float]:
@@ -247,4 +251,4 @@ class PortfolioRunViewSet(ReadViewSet):
     def changed(self, request: Request, pk: str) -> Response:
         """What is different now from what this run was asked; empty while its answer is up to date."""
         obj = self.get_object_for("view")
-        return self.with_etag(request, {"changed": planning.changed_since(obj)})
+        return self.with_etag(request, {"changed": planning.changed_since(obj, visible_ids(request.user))})

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from devices.models import Site
 from portal.core import audit
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput
@@ -72,6 +75,8 @@ def _check(data: dict[str, Any], many: dict[str, Any], exclusions: Any, current:
         for s in shares.values()
     ):
         wrong["site_shares"] = _("A share per site, between 0 and 1.")
+    elif shares and not _are_sites(shares):
+        wrong["site_shares"] = _("There is no such site.")
     elif sum(shares.values()) > 1 + 1e-9:
         wrong["site_shares"] = _("The least shares of the sites add up to over 100 %.")
     candidates, must, must_not = ids("candidates"), ids("must"), ids("must_not")
@@ -102,6 +107,14 @@ def _check(data: dict[str, Any], many: dict[str, Any], exclusions: Any, current:
         wrong["exclusions"] = _("At most {n} exclusions.").format(n=MAX_EXCLUSIONS)
     if wrong:
         raise InvalidInput(wrong)
+
+
+def _are_sites(keys: Iterable[str]) -> bool:
+    try:
+        ids = {UUID(str(key)) for key in keys}
+    except ValueError:
+        return False
+    return Site.objects.filter(pk__in=ids).count() == len(ids)
 
 
 def _exclude(scenario: Scenario, exclusions: list[dict[str, Any]]) -> None:
@@ -164,16 +177,31 @@ def scenario_delete(*, actor: Any, scenario: Scenario) -> None:
 
 @transaction.atomic
 def scenario_copy(
-    *, actor: Any, scenario: Scenario, name: str = "", more: dict[int, float] | None = None, without: Any = ()
+    *,
+    actor: Any,
+    scenario: Scenario,
+    name: str = "",
+    more: dict[int, float] | None = None,
+    without: Any = (),
+    relief: bool = False,
 ) -> Scenario:
-    """The same question once more. ``more``: quarter -> money added to its budget; ``without``: musts that are dropped."""
+    """The same question once more. ``more``: quarter -> money added to its budget; ``without``: musts that are dropped; ``relief``: every
+    limit raised as the newest run says is needed for a plan to exist."""
     budget = list(scenario.budget)
     for quarter, amount in (more or {}).items():
         if not 0 <= quarter < len(budget) or not math.isfinite(amount) or budget[quarter] + amount < 0:
             raise InvalidInput({"budget": _("There is no such quarter, or less than nothing would be left in it.")})
         budget[quarter] = round(budget[quarter] + amount, 2)
     dropped = {str(pk) for pk in without}
-    plain = ("note", "currency", "start", "quarters", "capacity", "lag", "foundation_share", "site_shares")
+    limits: dict[str, Any] = {
+        "budget": budget,
+        "capacity": {role: list(days) for role, days in scenario.capacity.items()},
+        "foundation_share": scenario.foundation_share,
+        "site_shares": dict(scenario.site_shares),
+    }
+    if relief:
+        _relieve(limits, planning.newest_run(scenario))
+    plain = ("note", "currency", "start", "quarters", "lag", "gap", "time_limit", "seed")
     return scenario_create(
         actor=actor,
         many={
@@ -186,10 +214,27 @@ def scenario_copy(
             for e in scenario.exclusions.select_related("first", "second")
         ],
         name=(name or _("{name}, copy").format(name=scenario.name))[:140],
-        budget=budget,
+        **limits,
         **{field: getattr(scenario, field) for field in plain},
-        **{field: getattr(scenario, field) for field in ("gap", "time_limit", "seed")},
     )
+
+
+def _relieve(limits: dict[str, Any], run: PortfolioRun | None) -> None:
+    """Whole units, rounded up: what the page offers is what is done."""
+    raises = (run.result.get("relax") or {}).get("raises") if run is not None else None
+    if run is None or not raises:
+        raise DomainError("no_relief", _("The newest run does not say that any limit has to be raised."))
+    if planning.changed_since(run):
+        raise DomainError("plan_outdated", _("The figures have changed since this plan was made: run it again first."))
+    for kind, what, quarter, amount in raises:
+        if kind == "budget":
+            limits["budget"][quarter] += math.ceil(amount - 0.001)
+        elif kind == "capacity":
+            limits["capacity"][what][quarter] += math.ceil(amount - 0.001)
+        elif what == "foundations":
+            limits["foundation_share"] = 0.0
+        else:
+            limits["site_shares"].pop(what.removeprefix("site:"), None)
 
 
 @transaction.atomic

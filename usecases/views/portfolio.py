@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.core import audit
+from devices.models import Site
+from portal.core import audit, exports
 from portal.core.access import get_permitted, require_global
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput
@@ -28,15 +29,12 @@ from usecases.views.use_cases import latest_scores
 
 SCENARIOS = Scenario.objects.select_related("owner")
 MAY_ADD = "usecases.add_usecase"
-MOST_COMPARED = 4
 
 
-def visible_ids(user: Any) -> set[str]:
-    return {str(pk) for pk in UseCase.objects.permitted(user).values_list("pk", flat=True)}
-
-
-def told_of(run: PortfolioRun, scenario: Scenario, user: Any) -> portfolio_words.Told:
-    return portfolio_words.Told(run, scenario, visible_ids(user))
+def site_names(scenario: Scenario, user: Any) -> dict[str, str]:
+    if not scenario.site_shares:
+        return {}
+    return {str(pk): name for pk, name in Site.objects.permitted(user).values_list("pk", "name")}
 
 
 class PortfolioPage(Page):
@@ -79,19 +77,35 @@ class ScenariosPage(ListPage):
         return SCENARIOS
 
 
-def newest_runs(scenario: Scenario) -> dict[str, PortfolioRun]:
-    """The newest run of each kind, running or over."""
-    found: dict[str, PortfolioRun] = {}
-    for run in scenario.runs.select_related("job").order_by("created_at", "id"):
-        found[run.kind] = run
-    return found
+def newest_runs(scenario: Scenario) -> tuple[dict[str, PortfolioRun], dict[str, PortfolioRun]]:
+    """The newest run of each kind, and the newest of each that has found something: that one is shown until the next has."""
+    rows = scenario.runs.order_by("created_at", "id")
+    newest: dict[str, Any] = dict(rows.values_list("kind", "pk"))
+    telling: dict[str, Any] = dict(rows.exclude(result={}).values_list("kind", "pk"))
+    found = scenario.runs.select_related("job").in_bulk({*newest.values(), *telling.values()})
+    return {kind: found[pk] for kind, pk in newest.items()}, {kind: found[pk] for kind, pk in telling.items()}
 
 
 class ScenarioPage(DetailPage):
+    """With ``?export=csv`` or ``xlsx`` the plan as a table."""
+
     model = Scenario
     template = "usecases/scenario.html"
     asks = ("change", "delete")
     errors: Sequence[str] = ()
+
+    def get(self, request: HttpRequest, pk: Any = None, **kwargs: Any) -> HttpResponse:
+        if (kind := request.GET.get("export")) not in {"csv", "xlsx"}:
+            return super().get(request, pk, **kwargs)
+        scenario = get_permitted(SCENARIOS, request.user, pk)
+        run = newest_runs(scenario)[1].get(RunKind.PLAN)
+        if run is None:
+            raise DomainError("no_plan", _("There is no finished plan for this scenario yet: run the optimiser first."))
+        told = portfolio_words.Told(
+            run, scenario, planning.visible_ids(request.user), site_names(scenario, request.user)
+        )
+        send: Any = exports.csv_response if kind == "csv" else exports.xlsx_response
+        return send("plan", *told.table())
 
     def get_queryset(self) -> Any:
         return SCENARIOS
@@ -125,30 +139,34 @@ class ScenarioPage(DetailPage):
         return found  # fmt: skip
 
     def more(self, obj: Scenario) -> dict[str, Any]:
-        return scenario_context(obj, self.request.user, may_change=self.may(obj, "change")) | {
+        context = scenario_context(obj, self.request.user, may_change=self.may(obj, "change"))
+        return context | {
             "breadcrumbs": [(_("Portfolio"), reverse("usecases:portfolio")), (str(obj), "")],
             "history": audit.history(obj),
             "errors": self.errors,
+            "export_formats": [("CSV", "?export=csv"), ("XLSX", "?export=xlsx")] if context["told"] else [],
             **self.check(obj),
         }
 
     def check(self, obj: Scenario) -> dict[str, Any]:
         """Whether the plan is up to date asks for every figure behind it, so the page asks after it is there."""
         run = planning.newest_run(obj) if "check" in self.request.GET else None
-        return {"checked": run is not None, "changed": planning.changed_since(run) if run is not None else []}
+        changed = planning.changed_since(run, planning.visible_ids(self.request.user)) if run is not None else []
+        return {"checked": run is not None, "changed": changed}
 
 
 def scenario_context(obj: Scenario, user: Any, *, may_change: bool) -> dict[str, Any]:
-    runs = newest_runs(obj)
-    visible = visible_ids(user)
-    plan, core, frontier = (runs.get(kind) for kind in (RunKind.PLAN, RunKind.CORE, RunKind.FRONTIER))
-    told = portfolio_words.Told(plan, obj, visible) if plan is not None and plan.result else None
+    runs, telling = newest_runs(obj)
+    visible, sites = planning.visible_ids(user), site_names(obj, user)
+    plan, core, frontier = (telling.get(kind) for kind in (RunKind.PLAN, RunKind.CORE, RunKind.FRONTIER))
+    told = portfolio_words.Told(plan, obj, visible, sites) if plan is not None else None
     return {
         "object": obj,
         "runs": [r for r in runs.values() if r.job is not None],
         "busy": any(r.finished_at is None and r.job is not None and r.job.finished_at is None for r in runs.values()),
         "told": told,
         "plan": plan,
+        "earlier": plan is not None and plan.pk != runs[RunKind.PLAN].pk,
         "core": core if core is not None and core.result.get("share") else None,
         "bets": portfolio_words.Told(core, obj, visible).bets(core) if core is not None else [],
         "frontier": portfolio_words.frontier_figure(frontier, obj.currency) if frontier and frontier.result else None,
@@ -180,7 +198,7 @@ class ScenarioResult(Page):
         scenario = get_permitted(SCENARIOS, request.user, pk)
         may_change = Scenario.objects.permitted(request.user, "change").filter(pk=scenario.pk).exists()
         context = scenario_context(scenario, request.user, may_change=may_change)
-        return polled(request, "usecases/_scenario_result.html", context, runs_state(newest_runs(scenario)))
+        return polled(request, "usecases/_scenario_result.html", context, runs_state(newest_runs(scenario)[0]))
 
 
 class _ScenarioForm(FormPage):
@@ -289,11 +307,12 @@ class ScenarioEdit(_ScenarioForm):
 
 
 class ScenarioCopy(ActionPage):
-    """The same question again; ``quarter`` and ``amount`` move the budget, ``drop`` takes musts back: one click from a suggestion."""
+    """The same question again, one click from a suggestion: ``quarter`` and ``amount`` move the budget, ``relief`` raises what is lacking,
+    ``drop`` takes musts back; with ``run`` the optimiser sets out at once."""
 
     model = Scenario
     verb = "view"
-    success = gettext_lazy("Copied. Run the optimiser to see what changes.")
+    success = gettext_lazy("This is the copy. Its plan appears as soon as the optimiser has run.")
 
     def act(self, obj: Scenario) -> str:
         require_global(self.request.user, MAY_ADD, "plan")
@@ -304,13 +323,22 @@ class ScenarioCopy(ActionPage):
                 more[int(quarter)] = float(amount)
             except ValueError as error:
                 raise InvalidInput({"budget": _("A quarter and an amount are needed.")}) from error
-        return services.scenario_copy(
+        name = post.get("name", "")
+        if not name and sum(more.values()) > 0:
+            name = _("{name}, {amount} more").format(
+                name=obj.name[:110], amount=money(sum(more.values()), obj.currency)
+            )
+        made = services.scenario_copy(
             actor=self.request.user,
             scenario=obj,
-            name=post.get("name", "")[:140],
+            name=name[:140],
             more=more,
             without=post.getlist("drop"),
-        ).get_absolute_url()
+            relief=bool(post.get("relief")),
+        )
+        if post.get("run"):
+            services.run_start(actor=self.request.user, scenario=made)
+        return made.get_absolute_url()
 
 
 class ScenarioDelete(DeletePage):
@@ -361,63 +389,6 @@ class RunCancel(ActionPage):
     def act(self, obj: PortfolioRun) -> str:
         services.run_cancel(actor=self.request.user, run=PortfolioRun.objects.select_related("job").get(pk=obj.pk))
         return obj.get_absolute_url()
-
-
-class ComparePage(Page):
-    """Up to four scenarios side by side."""
-
-    title = gettext_lazy("Scenarios side by side")
-
-    def get(self, request: HttpRequest) -> HttpResponse:
-        known = {str(s.pk): s for s in SCENARIOS.permitted(request.user).order_by("-of_record", "-created_at")[:50]}
-        asked = [key for key in dict.fromkeys(request.GET.getlist("s")) if key in known][:MOST_COMPARED]
-        shown = asked or list(known)[:2]
-        visible = visible_ids(request.user)
-        columns = []
-        for key in shown:
-            scenario = known[key]
-            run = planning.newest_run(scenario)
-            columns.append(
-                {
-                    "scenario": scenario,
-                    "total": sum(scenario.budget),
-                    "told": portfolio_words.Told(run, scenario, visible) if run else None,
-                }
-            )
-        return self.render(
-            "usecases/compare.html",
-            {
-                "breadcrumbs": [(_("Portfolio"), reverse("usecases:portfolio")), (_("Side by side"), "")],
-                "columns": columns,
-                "cases": compared(columns, visible),
-                "known": [{"scenario": s, "on": key in shown} for key, s in known.items()],
-            },
-        )
-
-
-def compared(columns: list[dict[str, Any]], visible: set[str]) -> list[dict[str, Any]]:
-    """One row per use case: the quarter in which each scenario starts it; where they differ comes first."""
-    keys: dict[str, str] = {}
-    for column in columns:
-        if column["told"] is not None:
-            keys |= {k: c["title"] for k, c in column["told"].cases.items() if k in visible}
-    rows = []
-    for key, title in keys.items():
-        cells = []
-        for column in columns:
-            told = column["told"]
-            start = told.result.get("starts", {}).get(key) if told else None
-            cells.append(
-                {
-                    "text": told.quarters[start]
-                    if told and start is not None
-                    else (_("out") if told and key in told.cases else "–"),
-                    "in": start is not None,
-                    "label": column["scenario"].name,
-                }
-            )
-        rows.append({"title": title, "cells": cells, "differs": len({c["text"] for c in cells}) > 1})
-    return sorted(rows, key=lambda r: (not r["differs"], r["title"]))
 
 
 class EffortEdit(FormPage):
