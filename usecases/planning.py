@@ -211,7 +211,7 @@ def changed_since(run: PortfolioRun, visible: Collection[str] | None = None) -> 
     try:
         now = inputs_of(run.scenario)
     except DomainError as error:
-        if visible is not None and not run.inputs["cases"].keys() <= set(visible):
+        if visible is not None and not run.inputs.get("cases", {}).keys() <= set(visible):
             return [_("With the figures of today the question cannot be asked any more.")]
         return [error.errors[0]["message"] if error.errors else error.message]
     if fingerprint(now) == run.inputs_sha256:
@@ -250,7 +250,7 @@ def run_execute(*, run_id: str, step: Callable[[str, float | None], None]) -> Po
     if run.job is not None:
         held = held.filter(job__attempts=run.job.attempts)
     inputs = run.inputs
-    ranges = {key: told["range"] for key, told in inputs["cases"].items() if "range" in told}
+    ranges = {key: told["range"] for key, told in inputs.get("cases", {}).items() if "range" in told}
     question = {"kind": run.kind, "problem": inputs["problem"], "options": inputs["options"] | {"ranges": ranges}}
     said, progress = _("The optimiser starts"), 0.0
     step(said, progress)

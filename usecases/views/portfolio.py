@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -79,9 +80,10 @@ class ScenariosPage(ListPage):
 
 def newest_runs(scenario: Scenario) -> tuple[dict[str, PortfolioRun], dict[str, PortfolioRun]]:
     """The newest run of each kind, and the newest of each that has found something: that one is shown until the next has."""
-    rows = scenario.runs.order_by("created_at", "id")
-    newest: dict[str, Any] = dict(rows.values_list("kind", "pk"))
-    telling: dict[str, Any] = dict(rows.exclude(result={}).values_list("kind", "pk"))
+    tells = ExpressionWrapper(~Q(result={}), output_field=BooleanField())
+    rows = list(scenario.runs.order_by("created_at", "id").values_list("kind", "pk", tells))
+    newest = {kind: pk for kind, pk, _tells in rows}
+    telling = {kind: pk for kind, pk, tells_something in rows if tells_something}
     found = scenario.runs.select_related("job").in_bulk({*newest.values(), *telling.values()})
     return {kind: found[pk] for kind, pk in newest.items()}, {kind: found[pk] for kind, pk in telling.items()}
 
@@ -174,6 +176,7 @@ def scenario_context(obj: Scenario, user: Any, *, may_change: bool) -> dict[str,
         if frontier and frontier.result
         else "",
         "may_change": may_change,
+        "state": runs_state(runs),
         "etag": etag_of(runs_state(runs)),
     }
 
@@ -198,7 +201,7 @@ class ScenarioResult(Page):
         scenario = get_permitted(SCENARIOS, request.user, pk)
         may_change = Scenario.objects.permitted(request.user, "change").filter(pk=scenario.pk).exists()
         context = scenario_context(scenario, request.user, may_change=may_change)
-        return polled(request, "usecases/_scenario_result.html", context, runs_state(newest_runs(scenario)[0]))
+        return polled(request, "usecases/_scenario_result.html", context, context["state"])
 
 
 class _ScenarioForm(FormPage):
