@@ -21,7 +21,7 @@ def test_a_scenario_is_asked_solved_read_and_decided(visit: Any, demo: Demo) -> 
     lead.expect_clean()
     page.get_by_role("link", name="New scenario").click()
     lead.expect_clean()
-    with lead.expecting(422):
+    with lead.troubles.expecting(422):
         page.get_by_role("button", name="Save the scenario").click()
         expect(page.get_by_role("alert")).to_contain_text("Not saved")
     page.get_by_label("Name", exact=True).fill(NAME)
