@@ -10,6 +10,7 @@ function openRow(row, event) {
 
 function measure(wrap) {
   const table = wrap.querySelector("table");
+  if (!table) return;
   wrap.classList.remove("is-wide");
   const wide = table.scrollWidth > wrap.clientWidth + 1;
   wrap.classList.toggle("is-wide", wide);
@@ -28,7 +29,7 @@ function prepareColumns(menu) {
   const wrap = menu.closest("#table, [data-table-scope]") || document;
   const apply = () => {
     for (const cell of all("[data-column]", wrap)) cell.hidden = hidden.has(cell.dataset.column);
-    for (const box of all("[data-table]", wrap)) measure(box);
+    for (const box of all(".pg-table-wrap", wrap)) measure(box);
   };
   for (const box of all('input[type="checkbox"]', menu)) {
     box.checked = !hidden.has(box.value);
@@ -68,7 +69,7 @@ const watcher = new ResizeObserver((entries) => {
 });
 
 export function prepareTables(scope = document) {
-  for (const wrap of all("[data-table]", scope)) {
+  for (const wrap of all(".pg-table-wrap", scope)) {
     if (wrap.dataset.ready) continue;
     wrap.dataset.ready = "1";
     watcher.observe(wrap);
