@@ -32,7 +32,8 @@ from portal.core.errors import DomainError, InvalidInput
 from portal.core.notifications import notify, people_who_may
 from portal.core.records import change_state
 from usecases.choices import GateState
-from usecases.models import Adoption, Gate
+from usecases.models import Adoption
+from usecases.selectors import gates_stopping_rollouts
 
 log = structlog.get_logger(__name__)
 OPEN = (RolloutState.RUNNING, RolloutState.SOAKING)
@@ -204,15 +205,13 @@ def _basis(actor: Any, version: ModelVersion, adoption: Adoption, *, repairing: 
     """What the start rests on. A person signs; a repair by the loop rests on the version's own signature and standing approval."""
     if not getattr(actor, "is_authenticated", False):
         return {"by": "loop", "signature": version.signing_basis}
-    reopened = Gate.objects.filter(
-        adoption=adoption, number=2, state__in=[GateState.REOPENED, GateState.KILLED]
-    ).first()
-    if reopened is not None and not repairing:
-        raise DomainError(
-            "gate_reopened",
-            _("Gate 2 of this adoption is %(state)s: nothing new is rolled out until it is passed again.")
-            % {"state": reopened.get_state_display().lower()},
-        )
+    stopping = None if repairing else gates_stopping_rollouts(adoption).first()
+    if stopping is not None:
+        words = {"gate": stopping, "state": stopping.get_state_display().lower()}
+        said = _("%(gate)s is %(state)s: nothing new is rolled out here.") % words
+        if stopping.state == GateState.REOPENED:
+            said = _("%(gate)s is %(state)s: nothing new is rolled out until it is passed again.") % words
+        raise DomainError("gate_reopened", said, {"gate": str(stopping.pk)})
     verdict = signing.may_sign(user=actor, kind="rollout", site=adoption.site)
     if not verdict.allowed:
         raise DomainError("may_not_sign", verdict.reason, status=403)

@@ -13,6 +13,7 @@ from usecases.gate_rules import WHAT_REOPENING_DOES
 from usecases.models import Adoption, Gate, GateReview
 from usecases.services.decisions import labels, why_not
 from usecases.services.gates import decisions_allowed
+from usecases.services.reviews import gate_in_the_way, passed_first
 
 
 def _forward(gate: Gate) -> list[str]:
@@ -70,20 +71,26 @@ def effects(gate: Gate, still_open: tuple[str, ...] = ()) -> dict[str, list[str]
 
 
 def options(review: GateReview) -> list[dict[str, Any]]:
-    """The five decisions with what the frozen evidence allows and what each would do."""
+    """The five decisions with what the frozen evidence and the earlier gates allow, and what each would do."""
     allowed = decisions_allowed(review.snapshot)
     conditional = next(o for o in allowed if o.decision == Decision.CONDITIONAL_GO.value)
     does = effects(review.gate, conditional.criteria if conditional.allowed else ())
-    return [
-        {
-            "value": str(o.decision),
-            "label": Decision(str(o.decision)).label,
-            "allowed": o.allowed,
-            "why": "" if o.allowed else why_not(o),
-            "effects": does[Decision(str(o.decision))],
-        }
-        for o in allowed
-    ]
+    before = gate_in_the_way(review.gate)
+    found = []
+    for o in allowed:
+        decision = Decision(str(o.decision))
+        waits = before is not None and decision in {Decision.GO, Decision.CONDITIONAL_GO}
+        why = passed_first(before) if waits and before is not None else ""
+        found.append(
+            {
+                "value": decision.value,
+                "label": decision.label,
+                "allowed": o.allowed and not why,
+                "why": why_not(o) if not o.allowed else why,
+                "effects": does[decision],
+            }
+        )
+    return found
 
 
 def open_conditions(review: GateReview) -> list[str]:

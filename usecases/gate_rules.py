@@ -64,16 +64,20 @@ CONDITION_SPAN: Final = timedelta(days=30)
 LONGEST_WAIVER: Final = timedelta(days=365)
 
 #: What a reopened gate stops and what it does not, by number; said on its page and to everybody who is told.
-_GOES_ON: Final = _("What runs keeps serving and is shown as “watch”.")
+_GOES_ON: Final = _("Repairs by retraining still go out. What runs keeps serving and is shown as “watch”.")
+_STOPS_HERE: Final = _("A reopened gate stops new rollouts by hand and later gates here.")
 WHAT_REOPENING_DOES: Final[dict[int, tuple[Any, Any]]] = {
-    1: (_("A reopened gate stops later gates of this use case, at every site."), _GOES_ON),
-    2: (
-        _("A reopened gate stops new rollouts by hand and later gates here. A repair by retraining still goes out."),
+    1: (_("A reopened gate stops new rollouts by hand and later gates of this use case, at every site."), _GOES_ON),
+    2: (_STOPS_HERE, _GOES_ON),
+    3: (_STOPS_HERE, _GOES_ON),
+    4: (
+        _("A reopened gate stops new rollouts by hand here, and gate 5 unless another site has passed its gate 4."),
         _GOES_ON,
     ),
-    3: (_("A reopened gate stops later gates here. Repairs are still rolled out."), _GOES_ON),
-    4: (_("A reopened gate stops later gates. Rollouts and repairs go on."), _GOES_ON),
-    5: (_("A reopened gate stops publishing its service anew."), _GOES_ON),
+    5: (
+        _("A reopened gate stops publishing its service anew. Rollouts and repairs go on."),
+        _("What runs keeps serving and is shown as “watch”."),
+    ),
 }
 
 

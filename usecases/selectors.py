@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Case, CharField, Exists, OuterRef, Prefetch, QuerySet, Value, When
+from django.db.models import Case, CharField, Exists, OuterRef, Prefetch, Q, QuerySet, Value, When
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -40,9 +40,14 @@ def gate_passed(gate: Gate | None) -> bool:
     return gate is not None and gate.state in PASSED
 
 
-def gates_stopping_rollouts(*, use_case: Any, site: Any) -> QuerySet[Gate]:
-    """Reopened gates of this use case at this site: new rollouts wait for them; what runs keeps running."""
-    return Gate.objects.filter(use_case=use_case, adoption__site=site, state=GateState.REOPENED)
+def gates_stopping_rollouts(adoption: Adoption) -> QuerySet[Gate]:
+    """Gates of an adoption and of its use case for which new rollouts wait: reopened or killed. What runs keeps running.
+
+    Gate 5 reopened is about selling the service: it stops no rollout.
+    """
+    mine = Q(adoption=adoption) | Q(adoption=None, use_case=adoption.use_case_id)
+    stops = Q(state=GateState.KILLED) | Q(state=GateState.REOPENED, number__lt=Phase.MONETISE)
+    return Gate.objects.filter(mine, stops).order_by("number")
 
 
 def adoptions_at(user: Any, site: Any) -> QuerySet[Adoption]:

@@ -303,12 +303,20 @@ def test_only_signed_versions_and_only_those_who_may_sign(plant: Plant, cast: An
     assert (refused.value.code, refused.value.status) == ("may_not_sign", 403)
     verdict = signing.SigningVerdict(True, "", "AI Safety Officer", {"certificate": "c-1"})
     monkeypatch.setattr(signing, "_rule", lambda **_kw: verdict)
-    gate = Gate.objects.create(use_case=plant.use_case, adoption=plant.adoption, number=2, state="reopened")
-    with pytest.raises(DomainError) as refused:
-        rollout_start(actor=cast.ot_engineer, version=version, adoption=plant.adoption)
-    assert refused.value.code == "gate_reopened"
-    gate.state = "passed"
-    gate.save()
+    for number in (1, 2, 3, 4):
+        adoption = None if number == 1 else plant.adoption
+        gate = Gate.objects.create(use_case=plant.use_case, adoption=adoption, number=number, state="reopened")
+        with pytest.raises(DomainError) as refused:
+            rollout_start(actor=cast.ot_engineer, version=version, adoption=plant.adoption)
+        assert refused.value.code == "gate_reopened"
+        assert f"Gate {number}" in refused.value.message
+        assert "until it is passed again" in refused.value.message
+        Gate.objects.filter(pk=gate.pk).update(state="killed")
+        with pytest.raises(DomainError) as refused:
+            rollout_start(actor=cast.ot_engineer, version=version, adoption=plant.adoption)
+        assert "killed" in refused.value.message
+        assert "again" not in refused.value.message
+        Gate.objects.filter(pk=gate.pk).update(state="passed")
     rollout = rollout_start(actor=cast.ot_engineer, version=version, adoption=plant.adoption)
     assert rollout.waves.first().gate["basis"]["certificate"] == "c-1"
 

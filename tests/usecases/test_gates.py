@@ -15,7 +15,8 @@ pytestmark = pytest.mark.django_db
 
 
 def gate_of(adopted, number):
-    gate = Gate.objects.get(adoption=adopted, number=number)
+    owner = {"use_case": adopted.use_case, "adoption": None} if number in (1, 5) else {"adoption": adopted}
+    gate = Gate.objects.get(number=number, **owner)
     if gate.state == "closed":
         Gate.objects.filter(pk=gate.pk).update(state="open")
         gate.refresh_from_db()
@@ -112,7 +113,7 @@ def test_regression_reopens_tells_and_signals_once(adopted, facts, cast, signing
     assert "Criterion a" in gate.reopened_reason
     assert len(heard) == 1
     assert Notification.objects.filter(user=cast.plant_manager, text__contains="reopened").count() == 1
-    assert list(selectors.gates_stopping_rollouts(use_case=cast.ours, site=cast.home)) == [gate]
+    assert list(selectors.gates_stopping_rollouts(adopted)) == [gate]
     assert selectors.adoption_health([adopted]) == {adopted.pk: "breach"}
     facts["a"] = 99
     pass_gate(gate, cast)
@@ -160,6 +161,44 @@ def test_go_needs_the_earlier_gate(adopted, facts, cast, signing_rule):
     with pytest.raises(DomainError) as refusal:
         pass_gate(gate, cast)
     assert refusal.value.code == "earlier_gate"
+
+
+@pytest.mark.parametrize(("earlier", "state"), [(1, "reopened"), (2, "reopened"), (2, "killed")])
+def test_a_reopened_gate_stops_every_later_one_and_the_page_says_so_first(
+    adopted, facts, cast, signing_rule, as_user, earlier, state
+):
+    facts.add("a", 4, 95)
+    for number in (1, 2, 3):
+        Gate.objects.filter(pk=gate_of(adopted, number).pk).update(state="passed")
+    gate = gate_of(adopted, 4)
+    Gate.objects.filter(pk=gate.pk).update(state="open")
+    gate.refresh_from_db()
+    review = services.review_open(actor=cast.coe_lead, gate=gate)
+    for person in (cast.plant_manager, cast.coe_lead):
+        services.review_sign(actor=person, review=review)
+    Gate.objects.filter(pk=gate_of(adopted, earlier).pk).update(state=state)
+    with pytest.raises(DomainError) as refusal:
+        services.review_decide(actor=cast.coe_lead, review=review, decision="go")
+    assert refusal.value.code == "earlier_gate"
+    assert f"Gate {earlier}" in refusal.value.message
+    page = as_user(cast.coe_lead).get(review.get_absolute_url()).content.decode()
+    assert page.count("must be passed first") == 2, "go and conditional go"
+    Gate.objects.filter(pk=gate_of(adopted, earlier).pk).update(state="passed")
+    assert services.review_decide(actor=cast.coe_lead, review=review, decision="go").decision == "go"
+
+
+@pytest.mark.parametrize(
+    ("number", "state", "stops"),
+    [(1, "reopened", True), (2, "reopened", True), (3, "reopened", True), (4, "reopened", True), (5, "reopened", False)]
+    + [(1, "killed", True), (3, "killed", True), (5, "killed", True), (3, "held", False), (3, "open", False)],
+)
+def test_which_gates_new_rollouts_wait_for(adopted, cast, number, state, stops):
+    gate = gate_of(adopted, number)
+    Gate.objects.filter(pk=gate.pk).update(state=state)
+    assert list(selectors.gates_stopping_rollouts(adopted)) == ([gate] if stops else [])
+    other = services.adoption_create(actor=cast.coe_lead, use_case=cast.ours, site=cast.away)
+    everywhere = stops and number in (1, 5)
+    assert list(selectors.gates_stopping_rollouts(other)) == ([gate] if everywhere else [])
 
 
 def test_conditions_that_are_met_turn_a_conditional_go_into_a_pass(adopted, facts, cast, signing_rule):

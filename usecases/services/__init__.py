@@ -56,7 +56,6 @@ from usecases.services.ratings import judgements_put, ratings_put, votes_keep
 from usecases.services.reminders import gates_remind, review_remind
 from usecases.services.reviews import (
     document_check,
-    gate_before,
     may_sign_as,
     missing_signatures,
     review_intact,
@@ -114,7 +113,6 @@ __all__ = [
     "decisions_allowed",
     "document_check",
     "efforts_put",
-    "gate_before",
     "gate_measure",
     "gate_reopen",
     "gate_resume",

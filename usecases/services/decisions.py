@@ -22,7 +22,14 @@ from usecases.gate_rules import CONDITION_SPAN, LONGEST_WAIVER, PASSED, REVIEWAB
 from usecases.models import Adoption, Gate, GateCondition, GateReview, UseCase
 from usecases.services.audience import site_of, who_see
 from usecases.services.gates import decisions_allowed, gate_measure, gates_remeasure
-from usecases.services.reviews import gate_before, missing_signatures, review_intact, signed_by, signing_kind
+from usecases.services.reviews import (
+    gate_in_the_way,
+    missing_signatures,
+    passed_first,
+    review_intact,
+    signed_by,
+    signing_kind,
+)
 
 _STATE_AFTER = {
     Decision.GO: GateState.PASSED,
@@ -242,9 +249,9 @@ def _check_go(gate: Gate, review: GateReview, chosen: Decision, now: datetime) -
             f"{chosen.label} is not possible: {why_not(option)}",
             {"criteria": list(option.criteria)},
         )
-    before = gate_before(gate)
-    if before is not None and before.state not in PASSED:
-        raise DomainError("earlier_gate", f"{before} must be passed first; it is {before.get_state_display().lower()}.")
+    before = gate_in_the_way(gate)
+    if before is not None:
+        raise DomainError("earlier_gate", passed_first(before), {"gate": str(before.pk)})
     current = [row.result for row in gate_measure(gate=gate, now=now)]
     then = domain.frozen_criteria(review.snapshot)
     worse = [r.key for r in domain.regressions(then, current) if then[r.key].required]

@@ -19,7 +19,7 @@ from portal.core.models import User
 from portal.core.notifications import notify
 from portal.core.records import change_state, versioned_update
 from usecases import measuring
-from usecases.choices import Phase, ReviewState, UseCaseState
+from usecases.choices import GateState, Phase, ReviewState, UseCaseState
 from usecases.domain import gates as domain
 from usecases.domain import snapshot as frozen
 from usecases.gate_rules import PASSED, REVIEWABLE, SIGNERS, Signed, slots_filled
@@ -36,14 +36,30 @@ def signing_kind(gate: Gate) -> str:
     return f"gate_{gate.number}"
 
 
-def gate_before(gate: Gate) -> Gate | None:
-    """The gate that must be passed first; None for gate 1. Gate 5 follows the best adoption's gate 4."""
-    if gate.number == 1:
+def gate_in_the_way(gate: Gate) -> Gate | None:
+    """The first earlier gate that stops a go: the one before it unless it is passed, and any that is reopened or killed.
+
+    Gate 5 follows the best adoption's gate 4.
+    """
+    if gate.number == Phase.ALIGN:
         return None
-    rows = Gate.objects.filter(use_case_id=gate.use_case_id, number=gate.number - 1)
-    if gate.number in (3, 4):
-        return rows.filter(adoption=gate.adoption_id).first()
-    return rows.filter(state__in=PASSED).first() or rows.first()
+    rows = Gate.objects.filter(use_case_id=gate.use_case_id, number__lt=gate.number).order_by("number", "pk")
+    earlier = list(rows.select_related("use_case", "adoption__use_case", "adoption__site"))
+    if gate.number == Phase.MONETISE:
+        fourth = [g for g in earlier if g.number == gate.number - 1]
+        best = next((g for g in fourth if g.state in PASSED), fourth[0] if fourth else None)
+        earlier = [g for g in earlier if g.adoption_id is None or g == best]
+    else:
+        earlier = [g for g in earlier if g.adoption_id in (None, gate.adoption_id)]
+    for other in earlier:
+        over = other.state in {GateState.REOPENED, GateState.KILLED}
+        if over or (other.number == gate.number - 1 and other.state not in PASSED):
+            return other
+    return None
+
+
+def passed_first(other: Gate) -> str:
+    return f"{other} must be passed first; it is {other.get_state_display().lower()}."
 
 
 def _wanted_by(moment: datetime | None, now: datetime) -> datetime:
