@@ -180,7 +180,7 @@ serverurl=unix://{paths.runtime / "supervisor.sock"}
                 "--without-gossip",
                 "--without-mingle",
                 "--max-memory-per-child",
-                "350000",
+                "700000",
             ],
             paths,
             priority=30,
