@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 from portal.core.clock import moment_text, wall_now
 from usecases import evidence as registry
 from usecases import measuring
-from usecases.choices import Comparator, CriterionState, GateState, Phase
+from usecases.choices import Comparator, CriterionState, GateState, Phase, ReviewState, UseCaseState
 from usecases.gate_rules import PASSED, SIGNERS
-from usecases.models import Adoption, Evidence, Gate, GateReview, UseCase, Waiver
+from usecases.models import Adoption, Evidence, Gate, GateCondition, GateReview, UseCase, Waiver
 
 #: Where a bullet bar draws its threshold, in percent of its width.
 _MARK = 72.0
@@ -312,6 +312,18 @@ def frozen_rows(review: GateReview) -> list[dict[str, Any]]:
 def _frozen_waiver(waiver: dict[str, Any] | None) -> dict[str, Any] | None:
     """A waiver as the snapshot holds it, its end as a moment and not as text."""
     return waiver and waiver | {"expires_at": datetime.fromisoformat(waiver["expires_at"])}
+
+
+def terms_open() -> QuerySet[GateCondition]:
+    """Conditions, and what to redo, that the newest decision of a gate asks for and that are not met yet."""
+    later = GateReview.objects.filter(
+        gate=OuterRef("review__gate"), state=ReviewState.DECIDED, decided_at__gt=OuterRef("review__decided_at")
+    )
+    return GateCondition.objects.filter(
+        ~Exists(later.order_by()),
+        met_at=None,
+        review__gate__state__in=[GateState.CONDITIONAL, GateState.OPEN, GateState.REOPENED],
+    ).exclude(review__gate__use_case__state=UseCaseState.KILLED)
 
 
 def reviews_waiting_for(user: Any) -> QuerySet[GateReview]:

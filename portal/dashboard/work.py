@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.cache import cache
-from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Case, Count, Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.fields import DateField, DateTimeField, IntegerField
 from django.db.models.functions import Coalesce, TruncMonth, TruncQuarter
 from django.urls import reverse
@@ -28,10 +28,11 @@ from governance.choices import IncidentState, VersionState
 from governance.models import Incident, ModelVersion
 from portal.core.clock import month_text, wall_now
 from portal.dashboard.rows import Row, branch, count, gather
+from usecases import evidence
 from usecases.choices import CriterionSource, RoundState
 from usecases.gate_rules import SIGNERS, SignerSlot
 from usecases.models import Criterion, GateReview, Rating, ScoringRound, Signature
-from usecases.selectors import reviews_waiting_for
+from usecases.selectors import reviews_waiting_for, terms_open
 
 #: How old the menu's count may be.
 COUNT_SECONDS = 30
@@ -41,6 +42,7 @@ ORDER = (
     "version",
     "review",
     "decision",
+    "condition",
     "action",
     "appointment",
     "certificate",
@@ -145,6 +147,12 @@ def decisions(user: Any) -> QuerySet[Any]:
             if mine is not None:
                 wanted |= mine & answered
     return GateReview.objects.permitted(user, "decide").filter(wanted, state="open")
+
+
+def conditions(user: Any) -> QuerySet[Any]:
+    """What decisions on gates ask of this person; a criterion among it is named by its key."""
+    what = Case(When(key="", then=F("text")), default=F("key"))
+    return terms_open().permitted(user).filter(owner=user).annotate(what=what)
 
 
 def versions(user: Any) -> QuerySet[Any]:
@@ -263,6 +271,15 @@ _COLUMNS: dict[str, dict[str, Any]] = {
     "version": {"title": "model__name", "since": "trained_at", "number": "number"},
     "review": _REVIEW,
     "decision": _REVIEW,
+    "condition": {
+        "pk": "review__gate_id",
+        "title": "review__gate__use_case__title",
+        "text": "what",
+        "since": "created_at",
+        "due_at": "due_at",
+        "number": "review__gate__number",
+        **{name: f"review__gate__{path}" for name, path in _AT_ADOPTION.items()},
+    },
     "action": {"title": "text", "since": "created_at", "due_on": "due_on", **_AT_SITE},
     "appointment": {
         "pk": "role_id",
@@ -298,6 +315,7 @@ def _waiting(user: Any, now: datetime) -> dict[str, QuerySet[Any]]:
         "version": versions(user),
         "review": reviews(user),
         "decision": decisions(user),
+        "condition": conditions(user),
         "action": Action.objects.permitted(user).filter(state=ActionState.OPEN, owner=user),
         "appointment": appointments(user, now),
         "certificate": certificates(user, now),
@@ -359,6 +377,7 @@ _ADDRESS = {
     "version": "governance:model-version",
     "review": "usecases:review",
     "decision": "usecases:review",
+    "condition": "usecases:gate",
     "action": "coe:action",
     "appointment": "coe:role",
     "certificate": "coe:role",
@@ -366,7 +385,15 @@ _ADDRESS = {
     "roi_review": "coe:roi-review",
     "round": "usecases:round",
 }
-_ICON = {"version": "model_version", "review": "gate_review", "decision": "gate_review", "round": "scoring"}
+#: Where on its page the thing stands.
+_ANCHOR = {"condition": "#terms"}
+_ICON = {
+    "version": "model_version",
+    "review": "gate_review",
+    "decision": "gate_review",
+    "condition": "gate_review",
+    "round": "scoring",
+}
 
 
 def _item(row: Row, now: datetime, clocks: dict[Any, datetime]) -> Item:
@@ -375,7 +402,7 @@ def _item(row: Row, now: datetime, clocks: dict[Any, datetime]) -> Item:
     url = (
         f"{reverse('devices:onboarding')}?site={row.pk}"
         if row.kind == "enrolment"
-        else reverse(_ADDRESS[row.kind], args=[row.pk])
+        else reverse(_ADDRESS[row.kind], args=[row.pk]) + _ANCHOR.get(row.kind, "")
     )
     return Item(
         kind=row.kind,
@@ -425,6 +452,10 @@ def _words(row: Row) -> tuple[str, str, str]:
     if row.kind == "decision":
         text = _("Decide gate %(n)s: %(what)s") % words
         return text, _("Open the review"), _("Everybody asked has signed")
+    if row.kind == "condition":
+        key = row.text or ""
+        words["said"] = spec.label if (spec := evidence.spec(key)) else key
+        return _("See to it: %(said)s") % words, _("Open the gate"), _("Asked at gate %(n)s: %(what)s") % words
     if row.kind == "action":
         return row.title, _("Open the action"), ""
     if row.kind == "appointment":

@@ -85,6 +85,49 @@ def test_a_refusal_fills_no_slot_but_lets_the_gate_be_decided(cast, plant):
     assert set(kinds(other)) == {"review", "decision"}
 
 
+def test_what_a_decision_asks_for_waits_for_its_owner_until_it_is_met_or_another_decision(cast, plant, monkeypatch):
+    from portal.core import signing
+    from usecases import services
+    from usecases.models import Gate, GateCondition
+    from usecases.services.decisions import Term
+
+    verdict = signing.SigningVerdict(True, "", "Plant manager", {})
+    monkeypatch.setattr(signing, "_rule", lambda **_kw: verdict)
+    gate = Gate.objects.get(adoption=plant.adoption, number=2)
+
+    def recycled(*terms: Term) -> Any:
+        Gate.objects.filter(pk=gate.pk).update(state="open")
+        gate.refresh_from_db()
+        review = services.review_open(actor=cast.coe_lead, gate=gate)
+        return services.review_decide(
+            actor=cast.coe_lead, review=review, decision="recycle", note="Not yet.", terms=terms
+        )
+
+    late = wall_now() + timedelta(days=2)
+    recycled(
+        Term(text="Fence the robot", owner=cast.ot_engineer, due_at=late),
+        Term(key="architect.devices", owner=cast.ot_engineer),
+        Term(text="Not mine", owner=cast.data_scientist),
+    )
+    first, second = (i for i in work.waiting_for(cast.ot_engineer) if i.kind == "condition")
+    assert (first.label, first.due, first.overdue) == ("See to it: Fence the robot", late, False)
+    assert first.note == "Asked at gate 2: Ours"
+    assert first.url == f"{gate.get_absolute_url()}#terms"
+    assert (first.place, first.site) == (str(cast.home), cast.home.pk)
+    assert second.label == "See to it: Devices onboarded", "a criterion by its name"
+    assert "condition" not in kinds(cast.plant_manager)
+    row = GateCondition.objects.get(text="Fence the robot")
+    GateCondition.objects.filter(pk=row.pk).update(due_at=wall_now() - timedelta(days=1))
+    assert [i.overdue for i in work.waiting_for(cast.ot_engineer) if i.kind == "condition"] == [True, False]
+    services.condition_meet(actor=cast.ot_engineer, condition=row, note="Done, see the photo.")
+    assert kinds(cast.ot_engineer).count("condition") == 1
+    recycled(Term(text="Fence the other robot", owner=cast.data_scientist))
+    assert "condition" not in kinds(cast.ot_engineer), "the newest decision counts"
+    assert kinds(cast.data_scientist).count("condition") == 1
+    type(cast.ours).objects.filter(pk=cast.ours.pk).update(state="killed")
+    assert "condition" not in kinds(cast.data_scientist)
+
+
 def test_the_sponsor_is_asked_whatever_the_role(cast, plant):
     cast.ours.sponsor = cast.integrator
     cast.ours.save()

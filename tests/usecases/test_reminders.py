@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from portal.core import signing
-from portal.core.clock import wall_now
+from portal.core.clock import day_text, wall_now
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.models import AuditEntry, Notification
 from portal.core.signing import StandIn
@@ -289,6 +289,29 @@ def test_a_conditions_owner_is_reminded(gate: Any, cast: Any, facts: Any, signin
         services.gates_remind(now=now + timedelta(days=day, minutes=1))
         told.append(Notification.objects.filter(user=cast.ot_engineer, kind="condition").count())
     assert [told.index(n) for n in (1, 2, 3, 4)] == [0, 6, 17, 20]
+
+
+def test_what_an_earlier_decision_asked_for_is_not_reminded(
+    gate: Any, cast: Any, facts: Any, signing_rule: Any
+) -> None:
+    facts.add("b", 2, 10)
+    now = wall_now()
+    due = now + timedelta(days=2)
+    review = services.review_open(actor=cast.plant_manager, gate=gate)
+    asked = [services.Term(text="Fence the robot", owner=cast.ot_engineer, due_at=due)]
+    services.review_decide(actor=cast.plant_manager, review=review, decision="recycle", note="Not yet.", terms=asked)
+    gate.refresh_from_db()
+    review = services.review_open(actor=cast.plant_manager, gate=gate)
+    for person in (cast.plant_manager, cast.coe_lead):
+        services.review_sign(actor=person, review=review)
+    review.refresh_from_db()
+    asked = [services.Term("b", owner=cast.ot_engineer, due_at=due)]
+    services.review_decide(actor=cast.plant_manager, review=review, decision="conditional_go", terms=asked)
+    Notification.objects.all().delete()
+    services.gates_remind(now=due + timedelta(minutes=1))
+    assert [n.text.split(" (")[0] for n in Notification.objects.filter(user=cast.ot_engineer, kind="condition")] == [
+        f"Overdue since {day_text(due.date())}: Criterion b"
+    ]
 
 
 # ---- regression, copies ------------------------------------------------------------------------------------------------

@@ -15,10 +15,11 @@ from portal.core.errors import DomainError
 from portal.core.models import User
 from portal.core.notifications import notify
 from usecases import evidence as registry
-from usecases.choices import ConditionKind, GateState, ReviewState
+from usecases.choices import ConditionKind, ReviewState
 from usecases.domain import reminders as domain
 from usecases.gate_rules import MEASURED
-from usecases.models import GateCondition, GateReview, Waiver
+from usecases.models import GateReview, Waiver
+from usecases.selectors import terms_open
 from usecases.services.audience import deputies_of, missing_slots, wanted_signers
 from usecases.services.reviews import signatures_of
 
@@ -184,16 +185,15 @@ def _waivers(now: datetime) -> int:
 
 def _conditions(now: datetime) -> int:
     """To the owner of what a decision asked for: 14 and 3 days before its date, and when that has passed."""
-    rows = GateCondition.objects.filter(
-        met_at=None,
-        due_at__gt=now - LATE,
-        due_at__lte=now + max(_steps(), default=timedelta(0)),
-        review__gate__state__in=[GateState.CONDITIONAL, GateState.OPEN, GateState.REOPENED],
-    ).select_related(
-        "review__gate__use_case",
-        "review__gate__adoption__site",
-        "review__gate__adoption__use_case",
-        "review__gate__adoption__location",
+    rows = (
+        terms_open()
+        .filter(due_at__gt=now - LATE, due_at__lte=now + max(_steps(), default=timedelta(0)))
+        .select_related(
+            "review__gate__use_case",
+            "review__gate__adoption__site",
+            "review__gate__adoption__use_case",
+            "review__gate__adoption__location",
+        )
     )
     told = 0
     for row in rows:
