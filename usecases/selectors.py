@@ -101,7 +101,7 @@ def stepper(gates: Iterable[Gate], current_phase: int) -> list[dict[str, Any]]:
 def threshold_text(spec: registry.CriterionSpec) -> str:
     if spec.comparator == Comparator.TRUE:
         return ""
-    return f"{Comparator(spec.comparator).label} {_shown(spec.threshold)} {spec.unit}".strip()
+    return f"{Comparator(spec.comparator).label} {_with_unit(spec.threshold, spec.unit)}".strip()
 
 
 def age_limit_text(spec: registry.CriterionSpec) -> str:
@@ -130,13 +130,35 @@ def _shown(value: Any) -> Any:
     return value
 
 
+def _plain(value: Any, unit: str) -> tuple[Any, str]:
+    """A number and its unit as people say them: a share in percent, long times in minutes or hours."""
+    if isinstance(value, bool):
+        return _shown(value), ""
+    if isinstance(value, (int, float)):
+        if unit == "share":
+            return _shown(100 * value), "%"
+        if unit == "s" and abs(value) >= 120:
+            return (_shown(value / 3600), "h") if abs(value) >= 3600 else (_shown(value / 60), "min")
+    return _shown(value), unit
+
+
+def _with_unit(value: Any, unit: str) -> str:
+    return " ".join(str(part) for part in _plain(value, unit)).strip()
+
+
+def _sentence(text: Any) -> str:
+    said = str(text).rstrip()
+    return said if said.endswith((".", "!", "?", "…")) else f"{said}."
+
+
 def _bar(spec: registry.CriterionSpec, value: Any) -> tuple[float | None, float | None]:
     """Positions 0..100 of the value and the threshold on the bullet bar; None where a bar would say nothing."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not isinstance(spec.threshold, (int, float)):
         return None, None
     limit = float(spec.threshold)
-    if spec.unit == "%" and 0 <= value <= 100 and 0 <= limit <= 100:
-        return float(value), limit
+    whole = {"%": 100.0, "share": 1.0}.get(spec.unit)
+    if whole is not None and 0 <= value <= whole and 0 <= limit <= whole:
+        return 100 * float(value) / whole, 100 * limit / whole
     if limit == 0:
         return (100.0 if value > 0 else 8.0), 50.0
     return max(0.0, min(100.0, _MARK * float(value) / limit)), _MARK
@@ -159,11 +181,16 @@ def _row(
     state = CriterionState(found.state) if found else CriterionState.NOT_MEASURED
     value = found.value if found else None
     value_pos, threshold_pos = _bar(spec, value)
-    lacking = state in {CriterionState.NOT_MEASURED, CriterionState.NOT_APPLICABLE, CriterionState.NOT_YET_DUE}
+    lacking = value is None or state in {
+        CriterionState.NOT_MEASURED,
+        CriterionState.NOT_APPLICABLE,
+        CriterionState.NOT_YET_DUE,
+    }
+    shown, unit = _plain(value, spec.unit)
     reason = (found.text if found else "") or _("not measured yet")
     notes = []
     if found and value is not None and found.text:
-        notes.append(found.text)
+        notes.append(_sentence(found.text))
     if found and state == CriterionState.SLIPPED and found.deadline:
         notes.append(_("Slipped; grace ends {at} UTC.").format(at=moment_text(found.deadline)))
     if not spec.required:
@@ -176,14 +203,14 @@ def _row(
         "state_label": state.label,
         "label": spec.label,
         "about": spec.question,
-        "value": _shown(value) if value is not None else None,
-        "unit": "" if isinstance(value, bool) else spec.unit,
+        "value": shown if value is not None else None,
+        "unit": unit,
         "threshold_text": threshold_text(spec),
         "age_limit": age_limit_text(spec),
         "comment_url": reverse("usecases:comment-create", args=[gate.pk]) + f"?key={spec.key}",
         "value_pos": value_pos,
         "threshold_pos": threshold_pos,
-        "bar_text": f"{_shown(value)} {spec.unit}, {threshold_text(spec)}",
+        "bar_text": f"{_with_unit(value, spec.unit)}, {threshold_text(spec)}",
         "at": found.measured_at if found else None,
         "plant_at": found.plant_at if found else None,
         "since": found.since if found else None,
@@ -281,22 +308,24 @@ def frozen_rows(review: GateReview) -> list[dict[str, Any]]:
     """The criteria as the review froze them, for its page and its print."""
     words = review.snapshot.get("context", {}).get("criteria", {})
     out = []
-    for row in review.snapshot.get("criteria", []):
+    order = {spec.key: at for at, spec in enumerate(registry.specs_for(review.gate.number))}
+    for row in sorted(review.snapshot.get("criteria", []), key=lambda row: order.get(row["key"], len(order))):
         told = words.get(row["key"], {})
         state = CriterionState(row["state"])
         spec = registry.spec(row["key"])
         is_flag = spec is not None and spec.comparator == Comparator.TRUE
         value = row["value"]
+        shown, unit = _plain(bool(value) if is_flag and value is not None else value, row["unit"])
         out.append(
             {
                 "label": told.get("label", row["key"]),
                 "state": state.value,
                 "state_label": state.label,
-                "value": None if value is None else (_shown(bool(value)) if is_flag else _shown(value)),
-                "unit": row["unit"],
+                "value": None if value is None else shown,
+                "unit": unit,
                 "threshold": ""
                 if is_flag
-                else f"{row['comparator'].replace('_', ' ')} {_shown(row['threshold'])} {row['unit']}".strip(),
+                else f"{row['comparator'].replace('_', ' ')} {_with_unit(row['threshold'], row['unit'])}".strip(),
                 "text": told.get("said") or row["reason"],
                 "owner": told.get("owner", ""),
                 "measured": _moment_of(row["measured_at"]),

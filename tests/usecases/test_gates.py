@@ -328,3 +328,52 @@ def test_a_criterion_nobody_registers_any_more_leaves_the_present(adopted, facts
     assert gate.state == "reopened"
     assert not Evidence.objects.filter(key="b", current=True).exists()
     assert GateReview.objects.count() == 1
+
+
+def test_what_has_no_number_says_why_whatever_its_state(adopted, facts, cast, signing_rule, as_user):
+    facts.add("a", 3, Measurement.missing("No alert has been answered yet"))
+    facts.add("b", 3, 95, grace=timedelta(days=3))
+    gate = gate_of(adopted, 3)
+    services.gate_measure(gate=gate)
+    facts["b"] = Measurement.missing("The sensor is silent")
+    services.gate_measure(gate=gate)
+    until = wall_now() + timedelta(days=3)
+    services.waiver_grant(actor=cast.plant_manager, gate=gate, key="a", reason="rehearsal", expires_at=until)
+    services.gate_measure(gate=gate)
+    rows = {row["key"]: row for row in selectors.evidence_rows(gate)}
+    assert [rows[key]["state"] for key in "ab"] == ["waived", "slipped"]
+    assert [rows[key]["reason"] for key in "ab"] == ["No alert has been answered yet", "The sensor is silent"]
+    page = as_user(cast.plant_manager).get(gate.get_absolute_url()).content.decode()
+    assert "No alert has been answered yet" in page
+    assert "The sensor is silent" in page
+
+
+@pytest.mark.parametrize(
+    ("unit", "comparator", "threshold", "value", "said", "limit"),
+    [
+        ("share", ">=", 1.0, 0.5, ("50", "%"), "at least 100 %"),
+        ("share", ">=", 0.0, 1.0, ("100", "%"), "at least 0 %"),
+        ("s", "<=", 7200, 6300, ("1.75", "h"), "at most 2 h"),
+        ("s", "<=", 7200, 600, ("10", "min"), "at most 2 h"),
+        ("s", "<=", 60, 61, ("61", "s"), "at most 60 s"),
+        ("alerts", "<=", 0, 2, ("2", "alerts"), "at most 0 alerts"),
+    ],
+)
+def test_numbers_are_said_as_people_say_them_now_and_as_frozen(
+    adopted, facts, cast, signing_rule, unit, comparator, threshold, value, said, limit
+):
+    facts.add("z", 3, 95)
+    facts.add("a", 3, value, unit=unit, comparator=comparator, threshold=threshold, safety=True)
+    gate = gate_of(adopted, 3)
+    review = services.review_open(actor=cast.plant_manager, gate=gate)
+    live = {row["key"]: row for row in selectors.evidence_rows(gate)}["a"]
+    assert (live["value"], live["unit"], live["threshold_text"]) == (*said, limit)
+    assert live["note"] == f"a is {value}. Safety: only the AI Safety Officer may waive it."
+    frozen = {row["label"]: row for row in selectors.frozen_rows(review)}
+    assert [row["label"] for row in selectors.frozen_rows(review)] == [
+        str(spec.label) for spec in evidence.specs_for(3)
+    ], "in the order of the gate's page"
+    assert (frozen["Criterion a"]["value"], frozen["Criterion a"]["unit"]) == said
+    assert frozen["Criterion a"]["threshold"] == limit
+    stored = next(row for row in review.snapshot["criteria"] if row["key"] == "a")
+    assert (stored["value"], stored["unit"]) == (value, unit), "what is frozen stays as it was measured"
