@@ -63,7 +63,7 @@ def test_a_scenario_is_asked_solved_read_and_decided(visit: Any, demo: Demo) -> 
 
     # Others read the plan the demo began with.
     page.goto(address)
-    first = demo.one("scenarios", q="2013, as budgeted")
+    first = demo.one("scenarios", name="2013, as budgeted")
     page.goto(f"{demo.url}/portfolio/scenarios/{first['id']}/")
     page.get_by_role("button", name="Run the optimiser").click()
     expect(page.locator("progress.pg-progress")).to_have_count(0, timeout=90_000)
