@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect
 
 from tests.browser.plant import ROOT, Demo
 
 AXE = ROOT / "static" / "vendor" / "test" / "axe.min.js"
 SCREENS = ROOT / "build" / "screens"
 WAIT_MS = 60_000
+# A shared machine may need a while for what takes a quiet one a moment; the default of 5 s would test the machine.
+expect.set_options(timeout=20_000)
 
 CSP_WATCH = """
 window.__refusedByPolicy = [];
