@@ -230,17 +230,20 @@ def modified_irr(flows: ArrayLike, *, finance_rate: float, reinvest_rate: float)
 
 
 def payback(flows: ArrayLike) -> Array:
-    """Periods until the cumulative flow of each row first reaches zero, interpolated; NaN when it never does.
+    """Periods until the money of each row is back, interpolated; 0 where it was never out, NaN where it never comes back.
 
-    t - 1 + |cum(t-1)|/CF(t). Feed discounted flows for the discounted payback.
+    t - 1 + |cum(t-1)|/CF(t) for the first t at which the cumulative flow, once below zero, has reached it again: before
+    anything is spent nothing is paid back. Feed discounted flows for the discounted payback.
     """
     cf = np.atleast_2d(_flows(flows))
     cumulative = cf.cumsum(axis=1)
     # A cent's rounding in a long sum must not push the payback one period on.
-    reached = cumulative >= -1e-9 * np.abs(cf).max(axis=1, keepdims=True)
-    t = reached.argmax(axis=1)
+    above = cumulative >= -1e-9 * np.abs(cf).max(axis=1, keepdims=True)
+    back = above & np.logical_or.accumulate(~above, axis=1)
+    t = back.argmax(axis=1)
     row = np.arange(len(cf))
     before = np.where(t > 0, cumulative[row, t - 1], 0.0)
     gained = cf[row, t]
     part = np.divide(-before, gained, out=np.zeros(len(cf)), where=(t > 0) & (gained > 0))
-    return np.where(reached.any(axis=1), np.maximum(t - 1, 0) + np.minimum(part, 1.0), np.nan)
+    found = np.maximum(t - 1, 0) + np.minimum(part, 1.0)
+    return np.where(above.all(axis=1), 0.0, np.where(back.any(axis=1), found, np.nan))

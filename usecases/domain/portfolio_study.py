@@ -234,8 +234,8 @@ class Relaxation:
 def relax(problem: Problem, *, seconds: float = STEP_SECONDS) -> Relaxation:
     """The cheapest way out of an impossible question, once by raising limits and once by dropping musts.
 
-    Elastic programme: each limit may be passed at a price of its own natural unit, one over the mean limit of its kind, so that a
-    tenth of the yearly budget weighs as much as a tenth of the yearly person-days; the least total is found.
+    Elastic programme: each limit may be passed at the price of one over the sum of its kind, so that a tenth of all money weighs as
+    much as a tenth of all days; the least total is found.
     """
     return Relaxation(_raises(problem, seconds), _drops(problem, seconds))
 

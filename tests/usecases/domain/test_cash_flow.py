@@ -52,6 +52,18 @@ def test_payback(flow, expected):
     assert payback(flow)[0] == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.parametrize("row", read_table("business-case", "case-payback"), ids=lambda r: r["flow"])
+def test_paybacks_are_those_of_the_page(row):
+    shown = np.nan if row["payback"] == "never" else number(row["payback"])
+    assert payback(numbers(row["flow"]))[0] == pytest.approx(shown, abs=5e-5, nan_ok=True)
+
+
+@given(st.lists(st.integers(-50, 50).map(float), min_size=1, max_size=12), st.integers(1, 4))
+def test_quarters_in_which_nothing_happens_yet_only_shift_the_payback(later, quarters):
+    flow = [-60.0, *later]
+    assert payback([0.0] * quarters + flow)[0] == pytest.approx(payback(flow)[0] + quarters, nan_ok=True)
+
+
 def test_many_rows_at_once_give_what_one_row_gives():
     rows = np.array([[-100, 60, 60], [100, 20, 1], [-100, 230, -132], [-10, 20, 0]], dtype=float)
     together = irr(rows)
