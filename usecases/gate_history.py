@@ -26,7 +26,9 @@ from usecases.models import Evidence, Gate, GateComment, GateCondition, GateRevi
 from usecases.services.reviews import signed_by
 
 #: Moves of the gate itself that no other row tells.
-MOVES = ("gate.reopen", "gate.resume", "gate.conditions_met")
+MOVES = ("gate.open", "gate.reopen", "gate.resume", "gate.conditions_met", "gate.not_pursue")
+#: Ends of a waiver and a review whose hand only the audit trail keeps.
+ENDS = ("waiver.revoke", "review.withdraw")
 
 KINDS: dict[str, Any] = {
     "state": gettext_lazy("States of criteria"),
@@ -97,6 +99,11 @@ def _label(key: str) -> str:
 
 def _person(user: Any) -> str:
     return str(user) if user is not None else _("the portal")
+
+
+def _hand(row: Waiver | GateReview) -> str:
+    """Who ended it, as ``lines`` has read it from the audit trail."""
+    return str(getattr(row, "ended_by", ""))
 
 
 # ---- the branches of the union: (what it is, its moments) --------------------------------------------------------------
@@ -170,7 +177,8 @@ def _waiver(row: Waiver, at: datetime) -> Moment:
 
 
 def _revoked(row: Waiver, at: datetime) -> Moment:
-    return Moment(at, "waiver", _("a signer"), _("Waiver taken back: %s") % _label(row.key), row.reason, key=row.key)
+    what = _("Waiver taken back: %s") % _label(row.key)
+    return Moment(at, "waiver", _hand(row), what, row.reason, key=row.key)
 
 
 def _expired(row: Waiver, at: datetime) -> Moment:
@@ -196,7 +204,7 @@ def _decided(row: GateReview, at: datetime) -> Moment:
 
 
 def _withdrawn(row: GateReview, at: datetime) -> Moment:
-    return Moment(at, "review", "", _("Review withdrawn"), row.note, url=row.get_absolute_url())
+    return Moment(at, "review", _hand(row), _("Review withdrawn"), row.note, url=row.get_absolute_url())
 
 
 def _signature(row: Signature, at: datetime) -> Moment:
@@ -233,6 +241,8 @@ def _comment(row: GateComment, at: datetime) -> Moment:
 
 def _move(row: AuditEntry, at: datetime) -> Moment:
     what, tone = {
+        "gate.open": (_("Opened: the gate before it is passed"), "running"),
+        "gate.not_pursue": (_("Not pursued"), "not_pursued"),
         "gate.reopen": (_("Reopened"), "reopened"),
         "gate.resume": (_("Resumed"), "running"),
         "gate.conditions_met": (_("All conditions met: passed"), "passed"),
@@ -268,6 +278,12 @@ def lines(found: Iterable[tuple[datetime, str, UUID]]) -> list[Moment]:
     rows: dict[str, dict[Any, Any]] = {}
     for branch, ids in wanted.items():
         rows[branch] = {row.pk: row for row in _READ[branch][0]().filter(pk__in=ids)}
+    ended = {str(pk) for _at, branch, pk in page if branch in {"revoked", "withdrawn"}}
+    hands = AuditEntry.objects.filter(object_id__in=ended, action__in=ENDS) if ended else AuditEntry.objects.none()
+    by = dict(hands.values_list("object_id", "actor_label"))
+    for branch in ("opened", "waiver"):
+        for pk, row in rows.get(branch, {}).items():
+            row.ended_by = by.get(str(pk), "")
     out = []
     for at, branch, pk in page:
         row = rows[_ONE_READ.get(branch, branch)].get(pk)

@@ -218,6 +218,7 @@ def _row(
         "url": found.link if found else "",
         "reason": reason if lacking else "",
         "note": " ".join(notes),
+        "deadline": found.deadline if found and state == CriterionState.SLIPPED else None,
         "required": spec.required,
         "safety": spec.safety,
         "waiver": {"by": waiver.granted_by, "until": waiver.expires_at, "reason": waiver.reason, "pk": waiver.pk}
@@ -267,11 +268,17 @@ def criteria_of(gate: Gate) -> list[dict[str, Any]]:
 _WAIVABLE = {CriterionState.NOT_MET, CriterionState.NOT_MEASURED, CriterionState.SLIPPED}
 
 
-def evidence_summary(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """How many required criteria are met or waived, and of how many that count."""
+def evidence_summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How many required criteria are met or waived, and of how many that count; until when the first may slip."""
     counted = [r for r in rows if r["required"] and r["state"] not in {"not_applicable", "not_yet_due"}]
     good = [r for r in counted if r["state"] in {"met", "waived"}]
-    return {"met": len(good), "of": len(counted), "open": len(counted) - len(good)}
+    ends = [r["deadline"] for r in counted if r["deadline"]]
+    return {
+        "met": len(good),
+        "of": len(counted),
+        "open": len(counted) - len(good),
+        "slips_until": min(ends, default=None),
+    }
 
 
 def evidence_history(gate: Gate, limit: int = 40) -> list[dict[str, Any]]:

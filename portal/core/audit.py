@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +85,13 @@ def record(
     )
 
 
-def history(obj: models.Model, limit: int = 20, action: str = "") -> list[AuditEntry]:
-    """The newest entries about one object, for the foot of its page; ``action``: only those that begin so."""
-    rows = AuditEntry.objects.filter(object_type=f"{obj._meta.app_label}.{type(obj).__name__}", object_id=str(obj.pk))
+def history(
+    obj: models.Model, limit: int = 20, action: str = "", also: Iterable[models.Model] = ()
+) -> list[AuditEntry]:
+    """The newest entries about one object, for the foot of its page; ``action``: only those that begin so; ``also``: those
+    about what belongs to it."""
+    about = models.Q()
+    for one in (obj, *also):
+        about |= models.Q(object_type=f"{one._meta.app_label}.{type(one).__name__}", object_id=str(one.pk))
+    rows = AuditEntry.objects.filter(about)
     return list((rows.filter(action__startswith=action) if action else rows)[:limit])

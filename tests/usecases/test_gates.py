@@ -377,3 +377,33 @@ def test_numbers_are_said_as_people_say_them_now_and_as_frozen(
     assert frozen["Criterion a"]["threshold"] == limit
     stored = next(row for row in review.snapshot["criteria"] if row["key"] == "a")
     assert (stored["value"], stored["unit"]) == (value, unit), "what is frozen stays as it was measured"
+
+
+def test_a_passed_gate_that_slips_says_until_when(adopted, facts, cast, signing_rule, as_user):
+    facts.add("a", 2, 95, grace=timedelta(days=3))
+    gate = gate_of(adopted, 2)
+    Gate.objects.filter(use_case=adopted.use_case, number=1).update(state="passed")
+    pass_gate(gate, cast)
+    page = as_user(cast.plant_manager)
+    assert "reopens this gate" not in page.get(gate.get_absolute_url()).content.decode()
+    facts["a"] = 20
+    services.gate_measure(gate=gate)
+    for url in (gate.get_absolute_url(), f"{gate.get_absolute_url()}evidence/"):
+        text = page.get(url).content.decode()
+        assert "Slipping" in text
+        assert "reopens this gate" in text
+
+
+def test_the_adoption_shows_the_evidence_of_its_reopened_gate(adopted, cast, as_user):
+    page = as_user(cast.plant_manager)
+    type(adopted).objects.filter(pk=adopted.pk).update(phase=5)
+    assert "Evidence for gate 4" in page.get(adopted.get_absolute_url()).content.decode()
+    Gate.objects.filter(adoption=adopted, number=3).update(state="reopened")
+    assert "Evidence for gate 3" in page.get(adopted.get_absolute_url()).content.decode()
+
+
+def test_the_first_printed_page_carries_the_hash(adopted, facts, cast, signing_rule, as_user):
+    facts.add("a", 2, 95)
+    review = services.review_open(actor=cast.plant_manager, gate=gate_of(adopted, 2))
+    text = as_user(cast.plant_manager).get(f"{review.get_absolute_url()}print/").content.decode()
+    assert text.index(review.snapshot_sha256) < text.index("<h2>"), "what follows may lie on another sheet"

@@ -15,7 +15,7 @@ from portal.core.errors import DomainError, InvalidInput
 from portal.core.models import AuditEntry, Notification
 from portal.core.signing import StandIn
 from tests.test_query_counts import _session
-from usecases import services
+from usecases import gate_history, services
 from usecases.models import Gate, GateReview, Signature, Waiver
 
 pytestmark = pytest.mark.django_db
@@ -398,7 +398,7 @@ def test_the_whole_history_in_one_timeline(
     review.refresh_from_db()
     services.review_decide(actor=cast.plant_manager, review=review, decision="go")
     facts["a"] = 1
-    Waiver.objects.update(revoked_at=wall_now())
+    services.waiver_revoke(actor=cast.safety_officer, waiver=Waiver.objects.get())
     services.gate_measure(gate=Gate.objects.get(pk=gate.pk))
     page = as_user(cast.ot_engineer)
     url = f"/gates/{gate.pk}/history/"
@@ -428,3 +428,40 @@ def test_the_whole_history_in_one_timeline(
     assert [row["what"] for row in rows["results"]] == ["Decided: Go", "Evidence frozen, review opened"]
     assert rows["count"] == 2
     assert api(cast.stranger).get(f"/api/v1/gates/{gate.pk}/history").status_code == 404
+
+
+def test_the_history_says_whose_hand_ended_a_waiver_or_a_review_and_when_the_gate_opened(
+    gate: Any, cast: Any, facts: Any, signing_rule: Any, as_user: Any
+) -> None:
+    until = wall_now() + timedelta(days=5)
+    services.waiver_grant(actor=cast.plant_manager, gate=gate, key="a", reason="On order", expires_at=until)
+    services.waiver_revoke(actor=cast.safety_officer, waiver=Waiver.objects.get())
+    told = Notification.objects.filter(user=cast.plant_manager, text__contains="took back the waiver of Criterion a")
+    assert told.count() == 1
+    review = services.review_open(actor=cast.plant_manager, gate=gate)
+    services.review_withdraw(actor=cast.coe_lead, review=review, reason="Too early")
+    review = services.review_open(actor=cast.plant_manager, gate=gate)
+    for person in (cast.plant_manager, cast.coe_lead):
+        services.review_sign(actor=person, review=review)
+    review.refresh_from_db()
+    services.review_decide(actor=cast.plant_manager, review=review, decision="go")
+    decided = Notification.objects.filter(user=cast.coe_lead, text__contains="decided Gate 2")
+    assert [line.text.rsplit(": ", 1)[1] for line in decided] == ["Go."]
+    found = {m.what: m for m in gate_history.lines(gate_history.moments(gate, gate_history.Asked()))}
+    assert found["Waiver taken back: Criterion a"].who == str(cast.safety_officer)
+    assert found["Review withdrawn"].who == str(cast.coe_lead)
+    third = Gate.objects.get(adoption=gate.adoption, number=3)
+    assert third.state == "open"
+    opened = list(gate_history.lines(gate_history.moments(third, gate_history.Asked())))
+    assert [(m.what, m.who) for m in opened] == [("Opened: the gate before it is passed", str(cast.plant_manager))]
+    page = as_user(cast.plant_manager).get(gate.get_absolute_url()).content.decode()
+    foot = page[page.index('id="history"') :]
+    assert "Nothing has been changed" not in foot
+    assert "Review: sign" in foot, "signatures and waivers are part of the gate's story"
+
+
+def test_a_phase_5_not_pursued_stands_in_its_gates_history(adopted: Any, cast: Any) -> None:
+    services.use_case_not_pursue(actor=cast.coe_lead, use_case=adopted.use_case, reason="For ourselves only")
+    fifth = Gate.objects.get(use_case=adopted.use_case, number=5)
+    (line,) = gate_history.lines(gate_history.moments(fifth, gate_history.Asked()))
+    assert (line.what, line.who, line.text) == ("Not pursued", str(cast.coe_lead), "For ourselves only")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from portal.core import audit, signing
 from portal.core.clock import day_text, wall_now
@@ -20,7 +21,7 @@ from usecases.choices import ConditionKind, Decision, GateState, Phase, ReviewSt
 from usecases.domain import gates as domain
 from usecases.gate_rules import CONDITION_SPAN, LONGEST_WAIVER, PASSED, REVIEWABLE
 from usecases.models import Adoption, Gate, GateCondition, GateReview, UseCase
-from usecases.services.audience import site_of, who_see
+from usecases.services.audience import site_of, tell, who_see
 from usecases.services.gates import decisions_allowed, gate_measure, gates_remeasure
 from usecases.services.reviews import (
     gate_in_the_way,
@@ -134,6 +135,8 @@ def review_decide(
     )
     _ask(review, chosen, asked, actor)
     _move(gate, chosen, actor)
+    told = f"{actor} decided {gate}: {chosen.label}."
+    tell(gate, f"{told} {note.strip()}".strip(), f"decided:{review.pk}", mail=True)
     signals.gate_decided.send(sender=Gate, gate=gate, review=review)
     gates_remeasure(use_case=gate.use_case_id)
     return review
@@ -304,14 +307,10 @@ def _advance(gate: Gate, actor: Any) -> None:
     use_case = gate.use_case
     if use_case.state == UseCaseState.HELD and gate.number == Phase.ALIGN:
         _use_case_state(use_case, UseCaseState.ACTIVE, actor)
-    if gate.number == Phase.ALIGN:
-        Gate.objects.filter(use_case=use_case, number=2, state=GateState.CLOSED).update(state=GateState.OPEN)
-    elif gate.number in (2, 3):
-        Gate.objects.filter(adoption=gate.adoption_id, number=gate.number + 1, state=GateState.CLOSED).update(
-            state=GateState.OPEN
-        )
-    elif gate.number == 4:
-        Gate.objects.filter(use_case=use_case, number=5, state=GateState.CLOSED).update(state=GateState.OPEN)
+    if gate.number in (Phase.ARCHITECT, Phase.OPERATE):
+        _open_next(Gate.objects.filter(adoption=gate.adoption_id, number=gate.number + 1), actor)
+    elif gate.number != Phase.MONETISE:
+        _open_next(Gate.objects.filter(use_case=use_case, number=gate.number + 1), actor)
     reached = min(gate.number + 1, int(Phase.MONETISE))
     if gate.adoption is not None and gate.adoption.phase < reached:
         _raise_phase(gate.adoption, reached, actor)
@@ -322,6 +321,17 @@ def _advance(gate: Gate, actor: Any) -> None:
             _raise_phase(adoption, reached, actor)
     if gate.number == 4 and not use_case.pursue_monetisation:
         _use_case_state(use_case, UseCaseState.FINISHED, actor)
+
+
+def _open_next(gates: QuerySet[Gate], actor: Any) -> None:
+    """Those that nobody has reached yet; another decision may have opened one meanwhile."""
+    names = ("use_case", "adoption__site", "adoption__use_case")
+    for gate in gates.filter(state=GateState.CLOSED).select_related(*names):
+        try:
+            versioned_update(gate, where={"state": GateState.CLOSED}, state=GateState.OPEN)
+        except StaleWrite:
+            continue
+        audit.record(actor=actor, action="gate.open", obj=gate, changes={"state": [GateState.CLOSED, GateState.OPEN]})
 
 
 def _raise_phase(obj: UseCase | Adoption, phase: int, actor: Any) -> None:
@@ -339,6 +349,7 @@ def use_case_not_pursue(*, actor: Any, use_case: UseCase, reason: str) -> UseCas
     change_state(gate, old=(GateState.CLOSED, GateState.OPEN, GateState.HELD), new=GateState.NOT_PURSUED)
     versioned_update(use_case, pursue_monetisation=False)
     audit.record(actor=actor, action="usecase.not_pursue", obj=use_case, changes={"reason": reason})
+    audit.record(actor=actor, action="gate.not_pursue", obj=gate, changes={"reason": reason})
     if Gate.objects.filter(use_case=use_case, number=4, state__in=PASSED).exists():
         _use_case_state(use_case, UseCaseState.FINISHED, actor)
     return use_case

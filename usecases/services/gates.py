@@ -346,6 +346,8 @@ def waiver_revoke(*, actor: Any, waiver: Waiver) -> Waiver:
         raise DomainError("wrong_state", "This waiver was taken back already.")
     versioned_update(waiver, where={"revoked_at": None}, revoked_at=wall_now())
     audit.record(actor=actor, action="waiver.revoke", obj=waiver, changes={"criterion": waiver.key})
+    text = f"{actor} took back the waiver of {_label(waiver.key)} at {waiver.gate}: it counts again."
+    tell(waiver.gate, text, f"waiver-back:{waiver.pk}")
     gates_remeasure(use_case=waiver.gate.use_case_id)
     return waiver
 

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from portal.core.access import get_permitted
 from portal.core.pages import DetailPage, FormPage, ListPage, PanelsPart, UpdatePage, limit_choices
 from usecases import selectors, services
+from usecases.choices import GateState
 from usecases.filters import AdoptionFilter
 from usecases.forms import AdoptionEditForm, AdoptionForm
 from usecases.models import Adoption, Gate, UseCase
@@ -91,7 +92,9 @@ class AdoptionPage(DetailPage):
         gates = list(Gate.objects.filter(adoption=obj).select_related("use_case").order_by("number"))
         for gate in gates:
             gate.adoption = obj
-        shown = next((g for g in gates if g.number >= obj.phase), gates[-1] if gates else None)
+        reopened = [g for g in gates if g.state == GateState.REOPENED]
+        ahead = [g for g in gates if g.number >= obj.phase]
+        shown = next(iter([*reopened, *ahead, *gates[-1:]]), None)
         rows = selectors.evidence_rows(shown) if shown is not None else []
         kind = obj.site.kind
         return {

@@ -90,6 +90,7 @@ class GatePage(Page):
         review = next((r for r in past if r.state == "open"), None)
         decided = next((r for r in past if r.state == "decided"), None)
         terms = self._terms(gate, decided)
+        waivers = list(Waiver.objects.filter(gate=gate).select_related("granted_by")[:20])
         return self.render(
             "usecases/gate.html",
             {
@@ -110,9 +111,9 @@ class GatePage(Page):
                 "standing": consequences.standing(gate, decided),
                 "terms": term_rows(terms, request.user, may_sign=can_sign),
                 "redo": bool(terms) and terms[0].kind == ConditionKind.REDO,
-                "waivers": Waiver.objects.filter(gate=gate).select_related("granted_by")[:20],
+                "waivers": waivers,
                 "now": wall_now(),
-                "history": audit.history(gate, 6),
+                "history": audit.history(gate, 6, also=[*past, *waivers, *terms]),
                 "reopening": WHAT_REOPENING_DOES[gate.number] if gate.state == GateState.REOPENED else (),
                 "deputies_url": signing.deputies_url(),
                 "worse": self._worse(gate, rows),
