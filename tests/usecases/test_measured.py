@@ -9,6 +9,7 @@ import pytest
 from devices.models import LinkHistory
 from portal.core.clock import wall_now
 from tests.factories import make_adoption, make_channel, make_device, make_site, make_use_case
+from tests.usecases.domain.tables import read_table
 from usecases import facts
 from usecases.measured import measured_scores
 from usecases.models import CriteriaSet, Criterion
@@ -300,3 +301,10 @@ def test_a_key_has_one_provider():
     facts.register(fact)
     with pytest.raises(ValueError, match="Two providers"):
         facts.register(facts.Fact(fact.key, "", "", "", 0, 1, lambda cases, now: {}))
+
+
+def test_the_facts_are_those_of_the_page_with_their_anchors():
+    told = {row["fact"].strip("`"): row["x0, x1 until a version has its own"] for row in read_table("scoring", "measured-registered")}  # fmt: skip
+    assert list(told) == [fact.key for fact in facts.every()]
+    for fact in facts.every():
+        assert told[fact.key] == f"{fact.x0:g}, {fact.x1:g} {fact.unit}"

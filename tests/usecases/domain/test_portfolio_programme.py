@@ -1,0 +1,120 @@
+"""The rows given to the solver against the rules of docs/algorithms/portfolio.md, written out once more in plain arithmetic."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.usecases.domain.tables import read_table
+from usecases.domain.portfolio import Candidate, Problem, build_rows, objective, variable_bounds
+
+ENOUGH = (1000.0, 1000.0, 1000.0)
+SPEND = {"a": (30.0, 20.0), "b": (25.0,), "c": (10.0, 10.0, 40.0)}
+DAYS = {"a": (3.0,), "b": (2.0, 2.0), "c": (1.0,)}
+KEYS = tuple(SPEND)
+VALUES = np.array([50.0, -7.0, 20.0])
+Y = np.ndarray
+
+
+def question(*, needs: dict[str, tuple[str, ...]] | None = None, **more: object) -> Problem:
+    rows = tuple(
+        Candidate(key, key, VALUES[i], SPEND[key], {"ot_engineer": DAYS[key]}, (needs or {}).get(key, ()), key == "a")
+        for i, key in enumerate(KEYS)
+    )
+    return Problem(rows, **({"budget": ENOUGH, "rate": 0.02} | more))  # type: ignore[arg-type]
+
+
+def starts(y: Y) -> Y:
+    return np.diff(y, axis=1, prepend=0.0)
+
+
+def taken(y: Y, needed: dict[str, tuple[float, ...]], q: int) -> float:
+    """The sum over i, k of need_i[k] s[i, q - k]."""
+    s = starts(y)
+    return sum(amount * s[i, q - k] for i, key in enumerate(KEYS) for k, amount in enumerate(needed[key]) if 0 <= q - k)
+
+
+def counts(y: Y, share: float) -> bool:
+    """Foundations ("a") have at least this share of all that is spent within the horizon."""
+    s = starts(y)
+    spent = [sum(s[i, p] * sum(SPEND[key][: 3 - p]) for p in range(3)) for i, key in enumerate(KEYS)]
+    return spent[0] - share * sum(spent) >= -1e-9
+
+
+# The rule of the page -> what the page says, a question in which it alone can bind, and the same rule in plain arithmetic.
+RULES: dict[str, tuple[str, Problem, Callable[[Y], bool]]] = {
+    "started stays started": ("y[i, p] <= y[i, p + 1]", question(), lambda y: True),
+    "budget of quarter q": (
+        "sum over i, k of c_i[k] s[i, q - k] <= B_q",
+        question(budget=(40.0, 45.0, 50.0)),
+        lambda y: all(taken(y, SPEND, q) <= limit + 1e-9 for q, limit in enumerate((40.0, 45.0, 50.0))),
+    ),
+    "person-days of a role in q": (
+        "the same with e_i[k] and its capacity",
+        question(capacity={"ot_engineer": (3.0, 2.0, 4.0)}),
+        lambda y: all(taken(y, DAYS, q) <= limit + 1e-9 for q, limit in enumerate((3.0, 2.0, 4.0))),
+    ),
+    "i needs j, lag L": (
+        "y[i, p] <= y[j, p - L], and y[i, p] = 0 for p < L",
+        question(needs={"b": ("a",), "c": ("a", "b")}, lag=1),
+        lambda y: all(
+            y[i, p] <= (y[j, p - 1] if p else 0) for i, j in ((1, 0), (2, 0), (2, 1)) for p in range(3)
+        ),
+    ),
+    "a and b exclude each other": (
+        "y[a, P - 1] + y[b, P - 1] <= 1",
+        question(exclusions=(("a", "b"),)),
+        lambda y: y[0, 2] + y[1, 2] <= 1,
+    ),
+    "must, must not": (
+        "y[i, P - 1] = 1; y[i, .] = 0",
+        question(must=frozenset("a"), must_not=frozenset("c")),
+        lambda y: y[0, 2] == 1 and not y[2].any(),
+    ),
+    "least share w of the spending": (
+        "spending that counts - w times all spending within the horizon >= 0",
+        question(foundation_share=0.6),
+        lambda y: counts(y, 0.6),
+    ),
+}  # fmt: skip
+VALUE = ("value", "maximise the sum of v_i (1 + r)^-p s[i, p]")
+
+
+def every_table() -> list[Y]:
+    return [np.array(cells, dtype=float).reshape(3, 3) for cells in itertools.product((0, 1), repeat=9)]
+
+
+def test_the_page_names_these_rules() -> None:
+    told = {row["rule"]: row["in the programme"] for row in read_table("portfolio", "portfolio-rules")}
+    assert told == {rule: says for rule, (says, _, _) in RULES.items()} | dict([VALUE])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rows_allow_what_the_rule_allows_and_nothing_else(rule: str) -> None:
+    _, problem, keeps = RULES[rule]
+    rows, (low, high) = build_rows(problem), variable_bounds(problem)
+    allowed = refused = 0
+    for y in every_table():
+        flat = y.ravel()
+        sums = rows.matrix @ flat
+        passes = bool(
+            (sums >= rows.low - 1e-9).all()
+            and (sums <= rows.high + 1e-9).all()
+            and (flat >= low).all()
+            and (flat <= high).all()
+        )
+        stays = bool((np.diff(y, axis=1) >= 0).all())
+        assert passes == (stays and keeps(y))
+        allowed, refused = allowed + passes, refused + (stays and not passes)
+    assert allowed
+    assert refused or rule == "started stays started"
+
+
+def test_the_objective_is_the_discounted_value_of_the_starts() -> None:
+    problem = question()
+    for y in every_table():
+        told = sum(VALUES[i] * 1.02**-p * starts(y)[i, p] for i in range(3) for p in range(3))
+        assert objective(problem) @ y.ravel() == pytest.approx(told)
