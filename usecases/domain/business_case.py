@@ -103,6 +103,12 @@ class Line:
             raise InvalidInput(
                 "capex_delayed", "Move the quarter of an investment instead of delaying it.", field=f"{self.key}.delay"
             )
+        if self.kind is LineKind.OPEX and self.last is not None and self.delay.high >= self.last - self.first + 1:
+            raise InvalidInput(
+                "cost_delayed_away",
+                "Delayed so far, this cost would be over before it begins and count for nothing: move its quarters instead.",
+                field=f"{self.key}.delay",
+            )
         if not 0 <= self.attribution <= 1 or (self.kind is not LineKind.BENEFIT and self.attribution != 1):
             raise InvalidInput(
                 "attribution_range",

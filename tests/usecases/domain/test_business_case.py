@@ -149,12 +149,30 @@ OK = Line("a", LineKind.BENEFIT, Estimate.exactly(1))
         ((replace(OK, kind=LineKind.OPEX, attribution=0.5),), "attribution_range", "a.attribution"),
         ((replace(OK, kind=LineKind.CAPEX, delay=Estimate.exactly(1)),), "capex_delayed", "a.delay"),
         ((replace(OK, decay=-0.1),), "decay_negative", "a.decay"),
+        (
+            (replace(OK, kind=LineKind.OPEX, first=4, last=4, delay=Estimate(0, 0, 1)),),
+            "cost_delayed_away",
+            "a.delay",
+        ),
     ],
 )
 def test_a_bad_line_is_refused_at_its_field(lines, code, field):
     with pytest.raises(InvalidInput) as refused:
         Case(lines, quarters=8, annual_rate=0.08)
     assert (refused.value.code, refused.value.field) == (code, field)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 6), st.integers(0, 4), st.floats(0, 6))
+def test_no_delay_makes_a_cost_vanish(first, length, delay):
+    """What is accepted is paid in part at least, in every draw."""
+    line = Line("a", LineKind.OPEX, Estimate.exactly(100), first, first + length, delay=Estimate(0, 0, delay))
+    try:
+        case = Case((line,), 12, 0.0)
+    except InvalidInput:
+        assert delay >= length + 1
+        return
+    assert (drawn_flows(case, draws=50).sum(axis=1) < 0).all()
 
 
 def test_bad_settings_are_refused():

@@ -34,7 +34,7 @@ def starts(y: Y) -> Y:
 def taken(y: Y, needed: dict[str, tuple[float, ...]], q: int) -> float:
     """The sum over i, k of need_i[k] s[i, q - k]."""
     s = starts(y)
-    return sum(amount * s[i, q - k] for i, key in enumerate(KEYS) for k, amount in enumerate(needed[key]) if 0 <= q - k)
+    return sum(amount * s[i, q - k] for i, key in enumerate(KEYS) for k, amount in enumerate(needed[key]) if q - k >= 0)
 
 
 def counts(y: Y, share: float) -> bool:
