@@ -16,11 +16,12 @@ from portal.core.errors import InvalidInput
 from portal.core.roles import ROLES
 from usecases import services
 from usecases.choices import KpiSource, LineKind
+from usecases.domain.periods import Span, clashes
 from usecases.import_use_cases import UseCases
-from usecases.imports import Cells, Column, Problem, Reader, Report, Step, state_of
+from usecases.imports import SAME, Cells, Column, Problem, Reader, Report, Step, state_of
 from usecases.models import BusinessCase, BusinessLine, EffortNeed, KpiReading, Outcome, UseCase
 from usecases.services.business import lines_check
-from usecases.services.outcomes import in_frozen_window, readings_put
+from usecases.services.outcomes import in_frozen_window, readings_put, twice_text
 from usecases.services.portfolio import PEOPLE, efforts_put
 
 
@@ -116,14 +117,33 @@ class KpiReadings(Reader):
         title = f"{outcome.kpi}, {start.date().isoformat()}"
         return Step(cells.row, state_of(found is None, changed), title, (made, found, reason))
 
+    def finish(self, report: Report) -> None:
+        """A stretch of time counts once: against the other rows, and against what is known and not changed by them."""
+        for outcome, steps in _by_outcome(step for step in report.steps if step.state != SAME).items():
+            places = {(made.site_id, made.period_from) for made, _found, _reason in (step.data for step in steps)}
+            kept = [r for place, r in self.known(outcome).items() if place not in places]
+            spans = [Span(r.period_from, r.period_to, r.site_id, None) for r in kept]
+            spans += [Span(s.data[0].period_from, s.data[0].period_to, s.data[0].site_id, s.row) for s in steps]
+            told: set[int] = set()
+            for one, other in clashes(spans):
+                here, there = (other, one) if other.what is not None else (one, other)
+                if here.what is None or here.what in told:
+                    continue
+                told.add(here.what)
+                text = (
+                    twice_text(there.start, there.end)
+                    if there.what is None
+                    else _("Row {row} counts a part of this period already; it would count twice.").format(
+                        row=there.what
+                    )
+                )
+                report.problems.append(Problem(here.what, "period_from", text))
+
     def write(self, steps: Sequence[Step], problems: list[Problem]) -> int:
         """All readings of one outcome in one go: its baseline and gate are looked at once and not ten thousand times."""
-        by_outcome: dict[Any, list[Step]] = defaultdict(list)
-        for step in steps:
-            by_outcome[step.data[0].outcome_id].append(step)
         return sum(
             self.guarded(rows, problems, partial(readings_put, actor=self.actor, rows=[step.data for step in rows]))
-            for rows in by_outcome.values()
+            for rows in _by_outcome(steps).values()
         )
 
     def export(self, outcome: Any = None, **only: Any) -> Iterable[Sequence[Any]]:
@@ -142,6 +162,13 @@ class KpiReadings(Reader):
                 row.note,
                 "",
             )
+
+
+def _by_outcome(steps: Iterable[Step]) -> dict[Outcome, list[Step]]:
+    found: dict[Outcome, list[Step]] = defaultdict(list)
+    for step in steps:
+        found[step.data[0].outcome].append(step)
+    return found
 
 
 class BusinessLines(Reader):

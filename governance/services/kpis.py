@@ -18,7 +18,7 @@ from governance.models import Pipeline
 from governance.services import loop
 from portal.core.errors import InvalidInput
 from usecases.models import KpiReading, Outcome
-from usecases.services.outcomes import reading_upsert
+from usecases.services.outcomes import overlapping, reading_upsert
 
 EXCEEDANCES_MISSED = "governance.exceedances_missed"
 
@@ -87,6 +87,9 @@ def outcome_refresh(outcome: Outcome) -> int:
             .first()
         )
         for month in exceedances_missed(pipeline, limit=limit, warning=warning, since=known):
+            others = overlapping(outcome, site.pk, month.start, month.end).exclude(site=site, period_from=month.start)
+            if others.exists():
+                continue  # what somebody wrote down for a stretch of time stands
             reading_upsert(
                 outcome=outcome,
                 site=site,

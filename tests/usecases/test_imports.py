@@ -114,6 +114,29 @@ def test_every_problem_has_its_row_and_field_and_nothing_is_written(cast: Any, o
     assert KpiReading.objects.count() == 4
 
 
+def test_periods_that_overlap_are_named_with_the_row_they_meet(cast: Any, outcome: Outcome) -> None:
+    here = f"{cast.ours.code},NOx emitted,{cast.home.code},"
+    all_plants = f"{cast.ours.code},NOx emitted,,"
+    text = (
+        HEAD
+        + here + "2012-01-01,2012-02-01,1,1,\n"
+        + here + "2012-02-01,2012-03-01,1,1,\n"  # 3: begins where row 2 ends
+        + here + "2012-02-10,2012-02-20,1,1,\n"  # 4: inside row 3
+        + all_plants + "2012-01-15,2012-01-20,1,1,\n"  # 5: row 2 is a part of it
+        + here + "2011-03-10,2011-04-01,1,1,\n"  # 6: in March 2011, which is known
+        + here + "2011-01-01,2011-01-31,600,100,\n"  # 7: January 2011 made longer, nothing in the way
+    )  # fmt: skip
+    report = plan(cast.data_scientist, "kpi_readings", text)
+    assert told(report) == [(4, "period_from"), (5, "period_from"), (6, "period_from")]
+    reasons = [problem.reason for problem in report.problems]
+    assert reasons[0] == "Row 3 counts a part of this period already; it would count twice."
+    assert reasons[1].startswith("Row 2 ")
+    assert reasons[2].startswith("The reading from 1 Mar 2011 to 28 Mar 2011 counts")
+    done = run(cast.data_scientist, "kpi_readings", text, partial=True)
+    assert (done.written, done.refused_rows) == (3, 3)
+    assert plan(cast.data_scientist, "kpi_readings", HEAD + here + "2012-01-01,2012-02-01,1,1,\n").same == 1
+
+
 def test_a_frozen_baseline_asks_for_a_reason_in_its_column(cast: Any, outcome: Outcome) -> None:
     services.outcomes.baseline_freeze(use_case=cast.ours, now=datetime(2026, 1, 1, tzinfo=UTC), actor=cast.coe_lead)
     head = HEAD.strip() + ",reason\n"

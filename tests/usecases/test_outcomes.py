@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.urls import reverse
 
+from governance.services import kpis
 from governance.services.kpis import outcome_refresh
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput
@@ -157,6 +159,72 @@ def test_many_readings_at_once_are_one_rebaselining_per_reason(cast: Any, frozen
     frozen.refresh_from_db()
     assert frozen.baseline_exposure == pytest.approx(800.0)
     assert len([entry for entry in log(frozen) if "readings" in entry.changes]) == 1
+
+
+def test_a_stretch_of_time_counts_once(cast: Any, outcome: Outcome) -> None:
+    """January of the home plant is known: what overlaps it is refused, of that plant and of all together."""
+
+    def reading(first: datetime, last: datetime, site: Any = cast.home) -> KpiReading:
+        return services.reading_create(
+            actor=cast.data_scientist,
+            outcome=outcome,
+            site=site,
+            period_from=first,
+            period_to=last,
+            value=1.0,
+            exposure=10.0,
+        )
+
+    new_year, later = datetime(2011, 1, 10, tzinfo=UTC), datetime(2011, 1, 12, tzinfo=UTC)
+    for site in (cast.home, None):
+        with pytest.raises(InvalidInput) as refused:
+            reading(new_year, later, site)
+        (row,) = refused.value.errors
+        assert row["field"] == "period_from"
+        assert "from 1 Jan 2011 to 28 Jan 2011" in row["message"]
+    assert KpiReading.objects.count() == 3
+    reading(new_year, later, cast.away)
+    gap = reading(datetime(2011, 1, 28, tzinfo=UTC), datetime(2011, 2, 1, tzinfo=UTC))  # touches both neighbours
+    with pytest.raises(InvalidInput):
+        services.reading_update(
+            actor=cast.data_scientist, reading=gap, data={"period_to": datetime(2011, 2, 2, tzinfo=UTC)}
+        )
+    gap.refresh_from_db()
+    assert gap.period_to == datetime(2011, 2, 1, tzinfo=UTC)
+    services.reading_update(actor=cast.data_scientist, reading=gap, data={"value": 3.0})
+
+
+def test_many_readings_at_once_count_once_too(cast: Any, outcome: Outcome) -> None:
+    made = KpiReading(
+        outcome=outcome,
+        site=None,
+        period_from=datetime(2011, 3, 20, tzinfo=UTC),
+        period_to=datetime(2011, 4, 20, tzinfo=UTC),
+        value=1.0,
+        exposure=1.0,
+    )
+    with pytest.raises(InvalidInput, match="twice"):
+        readings_put(actor=cast.data_scientist, rows=[(made, None, "")])
+    assert KpiReading.objects.count() == 3
+
+
+def test_the_form_says_it_at_the_field_and_keeps_what_was_typed(as_user: Any, cast: Any, outcome: Outcome) -> None:
+    answer = as_user(cast.data_scientist).post(
+        reverse("usecases:reading-create", args=[outcome.pk]),
+        {
+            "site": str(cast.home.pk),
+            "period_from": "2011-02-10T00:00",
+            "period_to": "2011-02-20T00:00",
+            "value": "7.25",
+            "exposure": "11",
+            "note": "Weekly sheet",
+        },
+    )
+    assert answer.status_code == 400
+    text = answer.content.decode()
+    assert "The reading from 1 Feb 2011 to 28 Feb 2011 counts a part of this period already" in text
+    assert "7.25" in text
+    assert "Weekly sheet" in text
 
 
 @pytest.mark.parametrize(
@@ -312,3 +380,38 @@ def test_a_computation_that_is_not_there_is_refused_by_name(cast: Any, stops: Ou
     with pytest.raises(InvalidInput) as refused:
         outcome_refresh(stops)
     assert refused.value.errors[0]["field"] == "provider_key"
+
+
+def test_a_computation_leaves_what_somebody_wrote_for_the_same_weeks(
+    cast: Any, adopted: Any, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    months = [
+        kpis.Month(datetime(2012, month, 1, tzinfo=UTC), datetime(2012, month + 1, 1, tzinfo=UTC), month, 700.0)
+        for month in (4, 5)
+    ]
+    monkeypatch.setattr(kpis, "exceedances_missed", lambda *_args, **_more: months)
+    pipeline = SimpleNamespace(adoption=SimpleNamespace(site=cast.home))
+    monkeypatch.setattr(kpis.Pipeline.objects, "filter", lambda **_only: _Chosen([pipeline]))
+    outcome.provider_key = f"{kpis.EXCEEDANCES_MISSED}:90:86"
+    services.reading_create(
+        actor=cast.data_scientist,
+        outcome=outcome,
+        site=cast.home,
+        period_from=datetime(2012, 5, 10, tzinfo=UTC),
+        period_to=datetime(2012, 5, 20, tzinfo=UTC),
+        value=9.0,
+        exposure=100.0,
+    )
+    assert outcome_refresh(outcome) == 1
+    assert outcome_refresh(outcome) == 1  # the same month again is no overlap
+    assert list(outcome.readings.filter(period_from__year=2012).values_list("value", flat=True)) == [4.0, 9.0]
+
+
+class _Chosen(list[Any]):
+    """As much of a queryset as the computation asks of it."""
+
+    def exclude(self, **_more: Any) -> _Chosen:
+        return self
+
+    def select_related(self, *_names: str) -> _Chosen:
+        return self

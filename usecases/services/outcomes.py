@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from portal.core import audit
@@ -14,9 +15,12 @@ from portal.core.clock import day_text
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.records import entity_create, entity_delete, entity_update, versioned_update
 from usecases.choices import Direction, KpiSource, Phase
+from usecases.domain.periods import Span, clashes
 from usecases.models import KpiReading, Outcome, UseCase
 from usecases.services.gates import gates_remeasure
 
+#: What says which stretch of whose time a reading counts.
+PLACED = ("outcome", "site", "period_from", "period_to")
 #: What a gate is decided on: the window, what was measured in it, in which unit, and what a unit is worth.
 FROZEN = (
     "baseline_from",
@@ -166,6 +170,35 @@ def _locked(outcome: Outcome) -> Outcome:
     return Outcome.objects.select_for_update().get(pk=outcome.pk)
 
 
+def overlapping(outcome: Outcome, site_id: Any, period_from: datetime, period_to: datetime) -> Any:
+    """Readings that count a part of this period already: of the same plant, of all together, or, for all together, of any plant."""
+    rows = KpiReading.objects.filter(outcome=outcome, period_from__lt=period_to, period_to__gt=period_from)
+    return rows if site_id is None else rows.filter(Q(site=site_id) | Q(site=None))
+
+
+def twice_text(period_from: datetime, period_to: datetime) -> str:
+    return _("The reading from {first} to {last} counts a part of this period already; it would count twice.").format(
+        first=day_text(period_from), last=day_text(period_to)
+    )
+
+
+def _counts_once(reading: KpiReading, outcome: Outcome) -> None:
+    if reading.period_from >= reading.period_to:
+        return  # its own rules refuse that
+    rows = overlapping(outcome, reading.site_id, reading.period_from, reading.period_to).exclude(pk=reading.pk)
+    other = rows.order_by("period_from", "id").first()
+    if other is not None:
+        raise InvalidInput({"period_from": twice_text(other.period_from, other.period_to)})
+
+
+def _count_once(outcome: Outcome, written: set[Any]) -> None:
+    """The same for many readings at once."""
+    rows = KpiReading.objects.filter(outcome=outcome).values_list("period_from", "period_to", "site_id", "pk")
+    for one, other in clashes(Span(*row) for row in rows):
+        if one.what in written or other.what in written:
+            raise InvalidInput({"period_from": twice_text(one.start, one.end)})
+
+
 @transaction.atomic
 def reading_create(*, actor: Any, reason: str = "", **data: Any) -> KpiReading:
     """A new reading. Inside a frozen baseline it needs a reason and re-baselines, unless the plant's records computed it."""
@@ -175,6 +208,7 @@ def reading_create(*, actor: Any, reason: str = "", **data: Any) -> KpiReading:
     if frozen:
         _needs_reason(reason)
     reading = entity_create(actor=actor, model=KpiReading, data=data)
+    _counts_once(reading, outcome)
     if frozen:
         _rebaseline(actor, outcome, reason, {"reading": [None, _as_logged(reading)]})
     _fresh_baseline(actor, outcome)
@@ -205,7 +239,10 @@ def reading_update(
     frozen = {o.pk for o, start, end in ends if in_frozen_window(o, start, end)} if moved and not computed else set()
     if frozen:
         _needs_reason(reason)
+    placed = any(name in data and data[name] != getattr(reading, name) for name in PLACED)
     reading = entity_update(actor=actor, obj=reading, data=data, expected_version=expected_version)
+    if placed:
+        _counts_once(reading, reading.outcome)
     for pk, outcome in outcomes.items():
         if pk in frozen:
             _rebaseline(actor, outcome, reason, {"reading": [before, _as_logged(reading)]})
@@ -252,6 +289,7 @@ def readings_put(*, actor: Any, rows: Sequence[tuple[KpiReading, KpiReading | No
             KpiReading.objects.bulk_create(fresh, batch_size=500)
     except IntegrityError as error:
         raise DomainError("conflict", _("Somebody wrote one of these readings meanwhile. Check again.")) from error
+    _count_once(outcome, {made.pk if found is None else found.pk for made, found, _reason in rows})
     for reading in fresh:
         audit.record(actor=actor, action="kpireading.import", obj=reading, changes={"reading": _as_logged(reading)})
     for reason, changed in reasons.items():
