@@ -94,12 +94,16 @@ def test_more_than_one_rate_draws_the_curve_and_says_why(cast: Any, business: Bu
     made = services.business_case_update(actor=cast.data_scientist, case=business, data={}, lines=lines).result
     assert (made["irr"], made["irr_status"]) == (None, "several")
     assert made["curve"]["zeros"] == pytest.approx([0.1, 0.3], abs=1e-4)
+    # 100 + 143 / 1.08^2 paid, 240 x 1.08 had after two years; the four empty quarters after them change nothing.
+    assert made["modified"] == pytest.approx((240 * 1.08 / (100 + 143 / 1.08**2)) ** 0.5 - 1, abs=1e-4)
     page = as_user(cast.data_scientist).get(address("business-case", cast.ours.pk))
     assert "More than one rate fits: look at the curve" in page.content.decode()
+    assert f"{100 * made['modified']:.1f} %" in page.content.decode()
     assert "10 % and 30 % a year" in page.context["curve_title"]
     assert page.context["curve"]["data"][0]["y"]
     printed = as_user(cast.data_scientist).get(address("business-case-print", cast.ours.pk)).content.decode()
     assert printed.count("<svg") == 3
+    assert f"{100 * made['modified']:.1f} %" in printed
 
 
 def test_a_single_rate_needs_no_curve(cast: Any, business: BusinessCase, as_user: Any) -> None:

@@ -14,7 +14,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from usecases.domain.cash_flow import IrrStatus, discount_factors, irr, npv, payback, per_quarter, per_year
+from usecases.domain.cash_flow import (
+    IrrStatus,
+    discount_factors,
+    irr,
+    modified_irr,
+    npv,
+    payback,
+    per_quarter,
+    per_year,
+)
 from usecases.domain.errors import InvalidInput
 
 Array = NDArray[np.float64]
@@ -174,7 +183,8 @@ class Appraisal:
     """The likely case. Money in the case's currency, times in quarters (NaN: never within the horizon).
 
     ``flow``, ``cumulative``, ``capex``, ``opex``, ``benefit`` have shape (quarters + 1,); costs are negative.
-    ``irr`` is yearly and NaN unless it is unique. ``investment`` is the present value of all capex, and
+    ``irr`` is yearly and NaN unless it is unique; ``modified`` is the yearly modified rate, money borrowed and put aside at the case's
+    own rate. ``investment`` is the present value of all capex, and
     ``profitability`` = 1 + NPV / investment. ``rating`` 0..5 is None without an investment.
     """
 
@@ -186,6 +196,7 @@ class Appraisal:
     npv: float
     irr: float
     irr_status: IrrStatus
+    modified: float
     payback: float
     discounted_payback: float
     investment: float
@@ -199,6 +210,14 @@ def roi_rating(net_present_value: float, investment: float) -> float | None:
         return None
     ratios, ratings = zip(*RATING_ANCHORS, strict=True)
     return float(np.interp(net_present_value / investment, ratios, ratings))
+
+
+def _modified(flow: Array, rate: float) -> float:
+    """Yearly; empty quarters at the end of the case change nothing."""
+    moved = np.flatnonzero(flow)
+    if not moved.size:
+        return float("nan")
+    return float(per_year(modified_irr(flow[: moved[-1] + 1], finance_rate=rate, reinvest_rate=rate)[0]))
 
 
 def appraise(case: Case) -> Appraisal:
@@ -220,6 +239,7 @@ def appraise(case: Case) -> Appraisal:
         npv=value,
         irr=float(per_year(found.rate[0])),
         irr_status=IrrStatus(int(found.status[0])),
+        modified=_modified(flow, rate),
         payback=float(payback(flow)[0]),
         discounted_payback=float(payback(flow * discount_factors(rate, flow.size))[0]),
         investment=investment,

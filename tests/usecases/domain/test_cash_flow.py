@@ -73,6 +73,13 @@ def test_many_rows_at_once_give_what_one_row_gives():
         assert alone.rate[0] == pytest.approx(together.rate[i], nan_ok=True)
 
 
+@pytest.mark.parametrize("row", read_table("business-case", "case-modified"), ids=lambda r: r["flow"])
+def test_modified_rates_are_those_of_the_page(row):
+    at = number(row["rate of the case"])
+    found = modified_irr(numbers(row["flow"]), finance_rate=at, reinvest_rate=at)[0]
+    assert found == pytest.approx(number(row["modified rate"]), abs=5e-7, nan_ok=True)
+
+
 def test_modified_rate_is_unique_where_the_internal_one_is_not():
     flow = [-50, -100, 600, 300, -100]
     paid = 50 + 100 / 1.08 + 100 / 1.08**4
