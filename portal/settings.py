@@ -313,7 +313,6 @@ ROBUSTNESS_CLOSE = env_float("PHASEGATE_ROBUSTNESS_CLOSE", 0.5)
 ROBUSTNESS_MARGIN = env_float("PHASEGATE_ROBUSTNESS_MARGIN", 0.05)
 ROBUSTNESS_KAPPA = env_float("PHASEGATE_ROBUSTNESS_KAPPA", 30.0)
 SMAA_DRAWS = env_int("PHASEGATE_SMAA_DRAWS", 10_000)
-GATE_GRACE_DAYS = env_int("PHASEGATE_GATE_GRACE_DAYS", 14)
 # Reviews of gates: signatures are wanted within so many days; signers are reminded after the first, then every so many days, and a day
 # before the date and on it. Owners of waivers and conditions are told so many days before these end.
 GATE_SIGNATURES_DAYS = 7

@@ -14,7 +14,7 @@ from portal.core.clock import moment_text, wall_now
 from usecases import evidence as registry
 from usecases import measuring
 from usecases.choices import Comparator, CriterionState, GateState, Phase, ReviewState, UseCaseState
-from usecases.gate_rules import PASSED, SIGNERS
+from usecases.gate_rules import MEASURED, PASSED, SIGNERS
 from usecases.models import Adoption, Evidence, Gate, GateCondition, GateReview, UseCase, Waiver
 
 #: Where a bullet bar draws its threshold, in percent of its width.
@@ -38,6 +38,11 @@ def gate_for(*, use_case: Any = None, adoption: Any = None, number: int) -> Gate
 
 def gate_passed(gate: Gate | None) -> bool:
     return gate is not None and gate.state in PASSED
+
+
+def gates_alive(gates: QuerySet[Gate]) -> QuerySet[Gate]:
+    """Without those of a killed use case or adoption: they are over whatever their own state."""
+    return gates.exclude(use_case__state=UseCaseState.KILLED).exclude(adoption__gates__state=GateState.KILLED)
 
 
 def gates_stopping_rollouts(adoption: Adoption) -> QuerySet[Gate]:
@@ -225,7 +230,7 @@ def _row(
         if waiver
         else None,
         "waive_url": reverse("usecases:waiver-create", args=[gate.pk]) + f"?key={spec.key}"
-        if may_waive and spec.required and waiver is None and state in _WAIVABLE
+        if may_waive and gate.state in MEASURED and spec.required and waiver is None and state in _WAIVABLE
         else "",
     }
 
@@ -355,11 +360,10 @@ def terms_open() -> QuerySet[GateCondition]:
     later = GateReview.objects.filter(
         gate=OuterRef("review__gate"), state=ReviewState.DECIDED, decided_at__gt=OuterRef("review__decided_at")
     )
+    asking = Gate.objects.filter(state__in=[GateState.CONDITIONAL, GateState.OPEN, GateState.REOPENED])
     return GateCondition.objects.filter(
-        ~Exists(later.order_by()),
-        met_at=None,
-        review__gate__state__in=[GateState.CONDITIONAL, GateState.OPEN, GateState.REOPENED],
-    ).exclude(review__gate__use_case__state=UseCaseState.KILLED)
+        ~Exists(later.order_by()), met_at=None, review__gate__in=gates_alive(asking).order_by()
+    )
 
 
 def reviews_waiting_for(user: Any) -> QuerySet[GateReview]:

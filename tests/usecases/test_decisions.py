@@ -321,3 +321,37 @@ def test_every_state_is_drawn_with_its_word(gate: Any, cast: Any, facts: Any, si
         key: key for key in ("met", "not_applicable", "not_yet_due", "not_measured", "slipped", "waived")
     }
     assert states["b"] == "not_met"
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_kill_ends_what_waits_at_the_other_gates(
+    gate: Any, cast: Any, facts: Any, signing_rule: Any, as_user: Any, number: int
+) -> None:
+    """Open reviews are withdrawn and say why, nothing is measured, reopened or reminded any more, and the page offers nothing."""
+    facts.add("k", number, 10)
+    second = opened(gate, cast)
+    decide(second, cast, "conditional_go", terms=[Term("b", "", cast.ot_engineer, in_days(5))])
+    gate.refresh_from_db()
+    assert selectors.terms_open().count() == 1
+    waiting = services.review_open(actor=cast.plant_manager, gate=gate)
+    owner = {"adoption": gate.adoption} if number == 3 else {"use_case": gate.use_case, "adoption": None}
+    Gate.objects.filter(number=number, **owner).update(state="open")
+    over = Gate.objects.get(number=number, **owner)
+    last = services.review_open(actor=cast.plant_manager, gate=over)
+    decide(last, cast, "kill", note="No budget.", confirm=services.name_to_type(over))
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.note) == ("withdrawn", f"{over} was killed.")
+    assert selectors.terms_open().count() == 0
+    facts["a"] = 1
+    services.gates_measure()
+    gate.refresh_from_db()
+    assert gate.state == "conditional", "nobody hears of evidence that no longer matters"
+    with pytest.raises(DomainError) as refused:
+        services.review_open(actor=cast.plant_manager, gate=gate)
+    assert "killed" in refused.value.message
+    over.refresh_from_db()
+    with pytest.raises(DomainError):
+        services.gate_measure(gate=over, actor=cast.plant_manager)
+    page = as_user(cast.plant_manager).get(over.get_absolute_url()).content.decode()
+    assert "Measure now" not in page
+    assert "/waive/" not in page

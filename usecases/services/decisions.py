@@ -28,6 +28,7 @@ from usecases.services.reviews import (
     missing_signatures,
     passed_first,
     review_intact,
+    review_withdraw,
     signed_by,
     signing_kind,
 )
@@ -289,8 +290,14 @@ def why_not(option: domain.DecisionOption) -> str:
 def _move(gate: Gate, decision: Decision, actor: Any) -> None:
     if decision in {Decision.GO, Decision.CONDITIONAL_GO}:
         _advance(gate, actor)
-    elif decision == Decision.KILL and gate.adoption_id is None:
-        _use_case_state(gate.use_case, UseCaseState.KILLED, actor)
+    elif decision == Decision.KILL:
+        others = GateReview.objects.filter(state=ReviewState.OPEN, gate__use_case=gate.use_case_id)
+        if gate.adoption_id is None:
+            _use_case_state(gate.use_case, UseCaseState.KILLED, actor)
+        else:
+            others = others.filter(gate__adoption=gate.adoption_id)
+        for other in others:
+            review_withdraw(actor=actor, review=other, reason=f"{gate} was killed.")
     elif decision == Decision.HOLD and gate.number == Phase.ALIGN:
         _use_case_state(gate.use_case, UseCaseState.HELD, actor)
 

@@ -21,6 +21,7 @@ from usecases.domain import gates as domain
 from usecases.gate_rules import LONGEST_WAIVER, MEASURED, WHAT_REOPENING_DOES
 from usecases.measuring import Measured
 from usecases.models import Adoption, Evidence, Gate, GateCondition, GateReview, UseCase, Waiver
+from usecases.selectors import gates_alive
 from usecases.services.audience import tell
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,8 @@ _REASON = 260
 
 def gate_measure(*, gate: Gate, actor: Any = None, now: datetime | None = None) -> list[Measured]:
     """Measure all criteria of one gate, keep what changed, and move the gate where its evidence moves it."""
+    if actor is not None and gate.state not in MEASURED:
+        raise DomainError("wrong_state", f"This gate is {gate.get_state_display().lower()}: it is measured no more.")
     now = now or wall_now()
     rows = measuring.measure(gate, now)
     decided_since = gate.decided_at is not None and (gate.measured_at is None or gate.measured_at <= gate.decided_at)
@@ -240,7 +243,7 @@ def gates_of(*, use_case: Any = None, adoption: Any = None, site: Any = None) ->
         wanted |= Q(adoption=adoption)
     if site is not None:
         wanted |= Q(adoption__site=site) | Q(adoption=None, use_case__adoptions__site=site)
-    return Gate.objects.filter(wanted, state__in=MEASURED).distinct()
+    return gates_alive(Gate.objects.filter(wanted, state__in=MEASURED)).distinct()
 
 
 def gates_remeasure(*, use_case: Any = None, adoption: Any = None, site: Any = None) -> None:
@@ -265,7 +268,8 @@ def _send(ids: list[str]) -> None:
 
 def gates_measure(*, limit: int = GATES_A_RUN, ids: list[str] | None = None) -> dict[str, int]:
     """Measure the gates that have waited longest (or these). One provider that fails does not keep the others from being read."""
-    rows = Gate.objects.filter(state__in=MEASURED).select_related("use_case", "adoption__site", "adoption__location")
+    rows = gates_alive(Gate.objects.filter(state__in=MEASURED))
+    rows = rows.select_related("use_case", "adoption__site", "adoption__location")
     rows = rows.filter(pk__in=ids) if ids is not None else rows
     done = failed = 0
     for gate in rows.order_by(F("measured_at").asc(nulls_first=True), "pk")[:limit]:

@@ -18,8 +18,8 @@ from usecases import evidence as registry
 from usecases.choices import ConditionKind, ReviewState
 from usecases.domain import reminders as domain
 from usecases.gate_rules import MEASURED
-from usecases.models import GateReview, Waiver
-from usecases.selectors import terms_open
+from usecases.models import Gate, GateReview, Waiver
+from usecases.selectors import gates_alive, terms_open
 from usecases.services.audience import deputies_of, missing_slots, wanted_signers
 from usecases.services.reviews import signatures_of
 
@@ -155,7 +155,7 @@ def _waivers(now: datetime) -> int:
     """To whoever granted it, and the use case's owner: 14 and 3 days before it ends, and when it has."""
     rows = Waiver.objects.filter(
         revoked_at=None,
-        gate__state__in=MEASURED,
+        gate__in=gates_alive(Gate.objects.filter(state__in=MEASURED)),
         expires_at__gt=now - LATE,
         expires_at__lte=now + max(_steps(), default=timedelta(0)),
     ).select_related("gate__use_case", "gate__adoption__site", "gate__adoption__use_case", "gate__adoption__location")

@@ -75,6 +75,8 @@ def review_open(*, actor: Any, gate: Gate, signatures_due: datetime | None = Non
     """Measure once more and freeze what the decision will be taken on. Signatures go under its hash."""
     if gate.use_case.state == UseCaseState.KILLED:
         raise DomainError("wrong_state", "This use case was killed: there is nothing left to decide.")
+    if gate.adoption_id and Gate.objects.filter(adoption=gate.adoption_id, state=GateState.KILLED).exists():
+        raise DomainError("wrong_state", "This adoption was killed: there is nothing left to decide.")
     if gate.state not in REVIEWABLE:
         raise DomainError(
             "wrong_state",

@@ -20,7 +20,7 @@ from portal.core.pages import ActionPage, FormPage, Page
 from usecases import consequences, gate_history, selectors, services
 from usecases import evidence as registry
 from usecases.choices import ConditionKind, Decision, GateState, Phase
-from usecases.gate_rules import REVIEWABLE, SIGNERS, WHAT_REOPENING_DOES
+from usecases.gate_rules import MEASURED, REVIEWABLE, SIGNERS, WHAT_REOPENING_DOES
 from usecases.gates_forms import WaiverForm
 from usecases.models import Gate, GateCondition, GateReview, Waiver
 from usecases.views.common import etag_of, polled
@@ -103,6 +103,7 @@ class GatePage(Page):
                 "etag": etag_of(evidence_state(gate, rows)),
                 "review": review,
                 "can_open": can_sign and review is None and gate.state in REVIEWABLE,
+                "can_measure": gate.state in MEASURED,
                 "can_resume": can_sign and gate.state == GateState.HELD,
                 "can_sign": can_sign,
                 "signers": [slot.label for slot in SIGNERS[gate.number]],
