@@ -355,7 +355,7 @@ def _frozen_waiver(waiver: dict[str, Any] | None) -> dict[str, Any] | None:
     return waiver and waiver | {"expires_at": datetime.fromisoformat(waiver["expires_at"])}
 
 
-def terms_open() -> QuerySet[GateCondition]:
+def terms_open() -> Any:
     """Conditions, and what to redo, that the newest decision of a gate asks for and that are not met yet."""
     later = GateReview.objects.filter(
         gate=OuterRef("review__gate"), state=ReviewState.DECIDED, decided_at__gt=OuterRef("review__decided_at")

@@ -152,7 +152,8 @@ def decisions(user: Any) -> QuerySet[Any]:
 def conditions(user: Any) -> QuerySet[Any]:
     """What decisions on gates ask of this person; a criterion among it is named by its key."""
     what = Case(When(key="", then=F("text")), default=F("key"))
-    return terms_open().permitted(user).filter(owner=user).annotate(what=what)
+    rows: QuerySet[Any] = terms_open().permitted(user).filter(owner=user)
+    return rows.annotate(what=what)
 
 
 def versions(user: Any) -> QuerySet[Any]:

@@ -407,3 +407,18 @@ def test_the_first_printed_page_carries_the_hash(adopted, facts, cast, signing_r
     review = services.review_open(actor=cast.plant_manager, gate=gate_of(adopted, 2))
     text = as_user(cast.plant_manager).get(f"{review.get_absolute_url()}print/").content.decode()
     assert text.index(review.snapshot_sha256) < text.index("<h2>"), "what follows may lie on another sheet"
+
+
+def test_a_reopened_gate_whose_evidence_holds_again_says_so(adopted, facts, cast, signing_rule, as_user):
+    facts.add("a", 2, 20)
+    gate = gate_of(adopted, 2)
+    Gate.objects.filter(pk=gate.pk).update(
+        state="reopened", reopened_at=wall_now(), reopened_reason="No longer met: a."
+    )
+    gate.refresh_from_db()
+    page = as_user(cast.plant_manager)
+    services.gate_measure(gate=gate)
+    assert "holds again" not in page.get(gate.get_absolute_url()).content.decode()
+    facts["a"] = 95
+    services.gate_measure(gate=gate)
+    assert "holds again" in page.get(gate.get_absolute_url()).content.decode()

@@ -90,6 +90,7 @@ class GatePage(Page):
         review = next((r for r in past if r.state == "open"), None)
         decided = next((r for r in past if r.state == "decided"), None)
         terms = self._terms(gate, decided)
+        worse = self._worse(gate, rows)
         waivers = list(Waiver.objects.filter(gate=gate).select_related("granted_by")[:20])
         return self.render(
             "usecases/gate.html",
@@ -117,7 +118,8 @@ class GatePage(Page):
                 "history": audit.history(gate, 6, also=[*past, *waivers, *terms]),
                 "reopening": WHAT_REOPENING_DOES[gate.number] if gate.state == GateState.REOPENED else (),
                 "deputies_url": signing.deputies_url(),
-                "worse": self._worse(gate, rows),
+                "worse": worse,
+                "holds_again": gate.state == GateState.REOPENED and not worse,
             },
         )
 
