@@ -30,7 +30,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Measurement:
-    """``status``: measured, not_measured, not_applicable or not_yet_due (the last three need ``text`` as the reason)."""
+    """``status``: measured, not_measured, not_applicable or not_yet_due (the last three need ``text`` as the reason).
+
+    ``unit`` in ``detail`` takes the place of the criterion's own where it was measured in another, as money is.
+    """
 
     status: str
     value: Any = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,6 +35,12 @@ class Measured:
     spec: CriterionSpec
     said: registry.Measurement
     result: domain.Result
+
+
+def in_unit(spec: CriterionSpec, detail: Mapping[str, Any]) -> CriterionSpec:
+    """The criterion in the unit it was measured in, where the provider named one: money is in the currency of its business case."""
+    unit = detail.get("unit")
+    return replace(spec, unit=unit) if isinstance(unit, str) else spec
 
 
 def as_criterion(spec: CriterionSpec) -> domain.Criterion:
@@ -113,8 +119,9 @@ def measure(gate: Gate, now: datetime | None = None) -> list[Measured]:
     known = current_rows(gate)
     waivers = waivers_in_force([gate], now)
     rows = []
-    for spec in registry.specs_for(gate.number):
-        said = spec.provider(subject)
+    for registered in registry.specs_for(gate.number):
+        said = registered.provider(subject)
+        spec = in_unit(registered, said.detail)
         result = domain.evaluate(
             as_criterion(spec),
             as_measurement(spec, said, now),

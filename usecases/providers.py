@@ -129,6 +129,7 @@ def net_present_value(subject: Subject) -> Measurement:
         measured_at=case.computed_at,
         link=link,
         assumption=case.assumption,
+        unit=case.currency,
     )
 
 

@@ -183,6 +183,7 @@ def evidence_rows(gate: Gate, *, may_waive: bool = False) -> list[dict[str, Any]
 def _row(
     gate: Gate, spec: registry.CriterionSpec, found: Evidence | None, waiver: Waiver | None, may_waive: bool
 ) -> dict[str, Any]:
+    spec = measuring.in_unit(spec, found.detail if found else {})
     state = CriterionState(found.state) if found else CriterionState.NOT_MEASURED
     value = found.value if found else None
     value_pos, threshold_pos = _bar(spec, value)
@@ -242,6 +243,7 @@ def criteria_of(gate: Gate) -> list[dict[str, Any]]:
     rows = []
     for spec in registry.specs_for(gate.number):
         found, waiver = known.get(spec.key), waivers.get((gate.pk, spec.key))
+        unit = measuring.in_unit(spec, found.detail if found else {}).unit
         rows.append(
             {
                 "key": spec.key,
@@ -250,7 +252,7 @@ def criteria_of(gate: Gate) -> list[dict[str, Any]]:
                 "owner": str(spec.owner),
                 "comparator": str(spec.comparator),
                 "threshold": spec.threshold,
-                "unit": spec.unit,
+                "unit": unit,
                 "max_age_seconds": spec.max_age.total_seconds() if spec.max_age is not None else None,
                 "grace_seconds": 0.0 if spec.safety else spec.grace.total_seconds(),
                 "required": spec.required,

@@ -13,8 +13,8 @@ from django.urls import reverse
 from portal.core.errors import DomainError, InvalidInput
 from tests.usecases.conftest import LINES
 from usecases import business_conflict as conflict
-from usecases import services
-from usecases.models import BusinessCase, ExchangeRate
+from usecases import selectors, services
+from usecases.models import BusinessCase, ExchangeRate, Gate
 
 pytestmark = pytest.mark.django_db
 HEAD = {"currency": "EUR", "discount_rate": "0.08", "quarters": "12", "start": "2026-01-01", "seed": "20260"}
@@ -284,3 +284,16 @@ def test_paper_needs_no_script_and_says_how_to_get_the_numbers_again(
     assert not re.search(r"\bnan\b|None", text)
     assert as_user(cast.stranger).get(address("business-case-print", cast.ours.pk)).status_code == 404
     assert as_user(cast.coe_lead).get(address("business-case-print", cast.theirs.pk)).status_code == 404
+
+
+def test_the_gate_says_the_worth_in_the_currency_of_the_case_also_when_frozen(cast: Any, business: BusinessCase) -> None:
+    services.business_case_update(actor=cast.data_scientist, case=business, data={"currency": "USD"})
+    gate = Gate.objects.create(use_case=cast.ours, number=1, state="open")
+    services.gate_measure(gate=gate)
+    row = next(row for row in selectors.evidence_rows(gate) if row["key"] == "align.npv")
+    assert (row["unit"], row["threshold_text"]) == ("USD", "above 0 USD")
+    assert "USD" in row["bar_text"]
+    assert next(row for row in selectors.criteria_of(gate) if row["key"] == "align.npv")["unit"] == "USD"
+    review = services.review_open(actor=cast.plant_manager, gate=gate)
+    frozen = next(row for row in review.snapshot["criteria"] if row["key"] == "align.npv")
+    assert (frozen["unit"], frozen["value"]) == ("USD", business.result["p50"])
