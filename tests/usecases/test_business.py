@@ -286,7 +286,9 @@ def test_paper_needs_no_script_and_says_how_to_get_the_numbers_again(
     assert as_user(cast.coe_lead).get(address("business-case-print", cast.theirs.pk)).status_code == 404
 
 
-def test_the_gate_says_the_worth_in_the_currency_of_the_case_also_when_frozen(cast: Any, business: BusinessCase) -> None:
+def test_the_gate_says_the_worth_in_the_currency_of_the_case_also_when_frozen(
+    cast: Any, business: BusinessCase
+) -> None:
     services.business_case_update(actor=cast.data_scientist, case=business, data={"currency": "USD"})
     gate = Gate.objects.create(use_case=cast.ours, number=1, state="open")
     services.gate_measure(gate=gate)
