@@ -77,7 +77,8 @@ def reach_of(model: Any, user: Any, action: str) -> Q | None:
     """The condition on rows of this model for the action: ``EVERY_ROW``, None for no row at all, or what must hold."""
     if not getattr(user, "is_authenticated", False) or not user.is_active:
         return None
-    if user.is_superuser:
+    # What is private to a person (``private_to_persons``) is private before a superuser too.
+    if user.is_superuser and not getattr(model, "private_to_persons", False):
         return EVERY_ROW
     reach: Q | None = None
     for way in model.access:

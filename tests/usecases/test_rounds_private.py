@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal.core.models import AuditEntry
+from portal.core.models import AuditEntry, User
 from tests.usecases.conftest import rate
 from tests.usecases.test_rounds import SECRET, V1, WORDS, url
 from usecases import ranking, services
@@ -145,3 +145,22 @@ def test_pages_and_api_read_rounds_only_where_it_is_checked_that_they_are_reveal
         if "ranking.load(" in file.read_text() or "loading.load(" in file.read_text()
     }
     assert users <= {"services/rounds.py"}
+
+
+def test_a_superuser_learns_no_answer_before_the_reveal(cast, secret, api, as_user):
+    root = User.objects.create_superuser("root@test.example", "x" * 20)
+    row = Rating.objects.get()
+    for spy in (root, User.objects.create_superuser("other@test.example", "x" * 20, name="facilitator")):
+        ScoringRound.objects.filter(pk=secret.pk).update(facilitator=spy)
+        for address in doors(secret, cast.ours):
+            answer = as_user(spy).get(address)
+            body = answer.getvalue().decode(errors="replace")
+            assert answer.status_code < 500, address
+            assert WORDS not in body, address
+            assert not SHOWN.search(body), address
+        assert api(spy).get(f"{V1}/ratings").json()["results"] == []
+        assert api(spy).get(f"{V1}/ratings/{row.pk}").status_code == 404
+        assert api(spy).get(f"{V1}/judgements").json()["results"] == []
+    services.round_reveal(actor=root, meeting=secret)
+    assert api(spy).get(f"{V1}/ratings/{row.pk}").json()["value"] == SECRET, "the facilitator, once it is revealed"
+    assert api(root).get(f"{V1}/ratings/{row.pk}").status_code == 404, "and nobody else by name"

@@ -97,6 +97,7 @@ class Judgement(Entity):
     value = models.FloatField(validators=[MinValueValidator(1 / 9), MaxValueValidator(9.0)])
 
     access = _PRIVATE
+    private_to_persons = True
 
     class Meta:
         ordering = ["id"]
@@ -129,6 +130,7 @@ class Rating(Entity):
     reason = models.CharField(_("reason for not taking the measured value"), max_length=500, blank=True)
 
     access = _PRIVATE
+    private_to_persons = True
 
     class Meta:
         ordering = ["id"]
