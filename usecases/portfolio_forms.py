@@ -24,6 +24,11 @@ EXTRA_EXCLUSIONS = 2
 MAX_QUARTERS = 16
 
 
+def _plain(number: float | None) -> float | int | None:
+    """25 and not 25.0 in the input."""
+    return int(number) if number is not None and float(number).is_integer() else number
+
+
 class ScenarioForm(forms.Form):
     """One question. Fields of quarters, use cases, roles, sites and exclusions are made for what there is."""
 
@@ -81,7 +86,7 @@ class ScenarioForm(forms.Form):
         self.cases = list(UseCase.objects.permitted(user).select_related("business_case").order_by("title", "pk"))
         self.sites = list(Site.objects.permitted(user).order_by("name"))
         start = scenario.start if scenario is not None else self.initial.get("start")
-        names = [quarter_label(start, q) if start else f"Q{q + 1}" for q in range(quarters)]
+        names = self.quarter_names = [quarter_label(start, q) if start else f"Q{q + 1}" for q in range(quarters)]
         chosen = self._chosen(scenario)
         for case in self.cases:
             self.fields[f"case_{case.pk}"] = forms.ChoiceField(
@@ -90,7 +95,11 @@ class ScenarioForm(forms.Form):
         for q, name in enumerate(names):
             known = scenario.budget[q] if scenario is not None and q < len(scenario.budget) else None
             self.fields[f"budget_{q}"] = forms.FloatField(
-                min_value=0, max_value=1e12, label=name, initial=known, widget=forms.NumberInput(attrs={"step": "any"})
+                min_value=0,
+                max_value=1e12,
+                label=_("Budget, {quarter}").format(quarter=name),
+                initial=_plain(known),
+                widget=forms.NumberInput(attrs={"step": "any"}),
             )
         for role in PEOPLE:
             days = (scenario.capacity.get(role) if scenario is not None else None) or []
@@ -100,7 +109,7 @@ class ScenarioForm(forms.Form):
                     max_value=1e6,
                     required=False,
                     label=f"{role_label(role)}, {name}",
-                    initial=days[q] if q < len(days) else None,
+                    initial=_plain(days[q]) if q < len(days) else None,
                     widget=forms.NumberInput(attrs={"step": "any"}),
                 )
         for site in self.sites:
@@ -110,7 +119,7 @@ class ScenarioForm(forms.Form):
                 max_value=100,
                 required=False,
                 label=site.name,
-                initial=None if share is None else 100 * share,
+                initial=None if share is None else _plain(round(100 * share, 6)),
                 widget=forms.NumberInput(attrs={"data-unit": "%"}),
             )
         known_pairs = list(scenario.exclusions.all()) if scenario is not None else []
@@ -134,7 +143,8 @@ class ScenarioForm(forms.Form):
         if scenario is None:
             return {}
         plain = {n: getattr(scenario, n) for n in ("name", "note", "currency", "start", "lag", "time_limit", "seed")}
-        return plain | {"foundation_share": 100 * scenario.foundation_share, "gap": 100 * scenario.gap}
+        plain |= {"foundation_share": round(100 * scenario.foundation_share, 6), "gap": round(100 * scenario.gap, 6)}
+        return {name: _plain(value) if isinstance(value, float) else value for name, value in plain.items()}
 
     @staticmethod
     def _chosen(scenario: Scenario | None) -> dict[Any, str]:
@@ -221,7 +231,7 @@ class EffortForm(forms.Form):
                     max_value=10_000,
                     required=False,
                     label=_("{role}, quarter {q}").format(role=role_label(role), q=q),
-                    initial=rows.get((role, q)),
+                    initial=_plain(rows.get((role, q))),
                     widget=forms.NumberInput(attrs={"step": "any"}),
                 )
 

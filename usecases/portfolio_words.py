@@ -102,20 +102,24 @@ class Told:
             for q, label in enumerate(self.quarters):
                 spent = c["spend"][q - start] if 0 <= q - start < len(c["spend"]) else 0.0
                 state = "starts" if q == start else "runs" if q > start else ""
-                cells.append({"quarter": label, "state": state, "spend": self.money(spent) if spent else ""})
+                cells.append({"quarter": label, "state": state, "spend": f"{spent:,.0f}" if spent else ""})
             rows.append(
                 {
                     "title": self.title(key),
                     "url": self.link(key),
                     "cells": cells,
                     "starts": self.quarters[start],
-                    "value": self.money(c["value"]),
+                    "value": f"{self.worth(key, start):,.0f}",
                     "foundation": c["foundation"],
                     "must": key in self.problem["must"],
                     "enabling": self.enabling(key),
                 }
             )
         return rows
+
+    def worth(self, key: str, start: int) -> float:
+        """Expected value as the plan counts it: a later start is worth less, and the values of the rows add up to the plan's."""
+        return round(float(self.candidates[key]["value"]) * (1 + self.problem.get("rate", 0.0)) ** -start, 2)
 
     def enabling(self, key: str) -> str:
         amount = self.result.get("enabling", {}).get(key)
@@ -273,7 +277,17 @@ class Told:
                 c["spend"][q - start] if 0 <= q - start < len(c["spend"]) else 0.0 for q in range(len(self.quarters))
             ]
             rows.append(
-                [self.title(key), self.code(key), True, self.quarters[start], c["value"], self.currency, *spend, "", ""]
+                [
+                    self.title(key),
+                    self.code(key),
+                    True,
+                    self.quarters[start],
+                    self.worth(key, start),
+                    self.currency,
+                    *spend,
+                    "",
+                    "",
+                ]
             )
         blank: list[Any] = [None] * len(self.quarters)
         for row in self.out():

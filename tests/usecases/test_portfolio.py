@@ -330,11 +330,26 @@ def test_the_plan_as_a_table(cast: Any, cases: dict[str, UseCase], client: Any) 
     header, *rows = list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode())))
     assert header[2:8] == ["In the plan", "Starts", "Expected value", "Currency", "Q1 2027", "Q2 2027"]
     by_code = {row[1]: row for row in rows}
-    assert by_code["case-d"][2:8] == ["yes", "Q2 2027", "70.0", "EUR", "0.0", "30.0"]
+    assert by_code["case-d"][2:8] == ["yes", "Q2 2027", "68.67", "EUR", "0.0", "30.0"]
     assert by_code["case-c"][2] == "no"
     assert "Only one of it and Case D" in by_code["case-c"][8]
     assert len(rows) == 5
     assert client.get(f"{scenario.get_absolute_url()}?export=xlsx").status_code == 200
+
+
+def test_the_values_of_the_rows_add_up_to_the_plan(cast: Any, cases: dict[str, UseCase]) -> None:
+    run = solved(cast, scenario := scenario_of(cast, cases))
+    told = Told(run, scenario, [str(c.pk) for c in cases.values()])
+    assert [row["value"] for row in told.gantt()] == ["10", "90", "69"]  # D starts later
+    assert sum(row[4] for row in told.table()[1] if row[2]) == pytest.approx(run.result["value"], abs=0.01)
+
+
+def test_a_quarter_is_one_column_of_the_form(cast: Any, cases: dict[str, UseCase], client: Any) -> None:
+    client.force_login(cast.coe_lead)
+    scenario = scenario_of(cast, cases, capacity={"data_scientist": [20.0, 12.5]})
+    page = client.get(f"{scenario.get_absolute_url()}change/").content.decode()
+    assert page.count('<th scope="col">Q2 2027</th>') == 2  # money, people
+    assert all(text in page for text in ("Data scientist, Q2 2027</label>", 'value="20"', 'value="12.5"'))
 
 
 def test_an_earlier_plan_is_shown_until_the_next_is_there(cast: Any, cases: dict[str, UseCase], client: Any) -> None:

@@ -78,6 +78,17 @@ class ScenariosPage(ListPage):
         return SCENARIOS
 
 
+#: What a change of a scenario names use cases in: they stand in its form and plan, for who may see them.
+_NAMING = ("candidates", "must", "must_not", "exclusions")
+
+
+def history(scenario: Scenario) -> list[Any]:
+    entries = audit.history(scenario)
+    for entry in entries:
+        entry.changes = {name: change for name, change in entry.changes.items() if name not in _NAMING}
+    return entries
+
+
 def newest_runs(scenario: Scenario) -> tuple[dict[str, PortfolioRun], dict[str, PortfolioRun]]:
     """The newest run of each kind, and the newest of each that has found something: that one is shown until the next has."""
     tells = ExpressionWrapper(~Q(result={}), output_field=BooleanField())
@@ -144,7 +155,7 @@ class ScenarioPage(DetailPage):
         context = scenario_context(obj, self.request.user, may_change=self.may(obj, "change"))
         return context | {
             "breadcrumbs": [(_("Portfolio"), reverse("usecases:portfolio")), (str(obj), "")],
-            "history": audit.history(obj),
+            "history": history(obj),
             "errors": self.errors,
             "export_formats": [("CSV", "?export=csv"), ("XLSX", "?export=xlsx")] if context["told"] else [],
             **self.check(obj),
@@ -236,6 +247,14 @@ class _ScenarioForm(FormPage):
         return InvalidInput([{"field": form.field_of(e["field"]), "message": e["message"]} for e in error.errors])
 
 
+def people_rows(form: Any, quarters: Sequence[str]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """One row of inputs for each role, each with the name of its quarter."""
+    return [
+        (portfolio_words.role_label(role), [(name, form[f"days_{role}_{q}"]) for q, name in enumerate(quarters)])
+        for role in verbs.PEOPLE
+    ]
+
+
 def form_parts(form: ScenarioForm) -> dict[str, Any]:
     """The fields in the order of the steps of the form."""
     cases = []
@@ -256,11 +275,9 @@ def form_parts(form: ScenarioForm) -> dict[str, Any]:
         "rules": [form[n] for n in ("lag", "foundation_share")] + [form[f"site_{s.pk}"] for s in form.sites],
         "solver": [form[n] for n in ("gap", "time_limit", "seed")],
         "cases": cases,
-        "budget": [form[f"budget_{q}"] for q in range(form.horizon)],
-        "people": [
-            (portfolio_words.role_label(role), [form[f"days_{role}_{q}"] for q in range(form.horizon)])
-            for role in verbs.PEOPLE
-        ],
+        "quarters": form.quarter_names,
+        "budget": [(_("Budget"), [(name, form[f"budget_{q}"]) for q, name in enumerate(form.quarter_names)])],
+        "people": people_rows(form, form.quarter_names),
         "pairs": [(form[f"first_{at}"], form[f"second_{at}"], form[f"why_{at}"]) for at in form.pairs],
     }
 
@@ -406,11 +423,8 @@ class EffortEdit(FormPage):
         return EffortForm(data, use_case=obj)
 
     def show(self, obj: Any, form: Any, status: int = 200, conflict: Any = None) -> HttpResponse:
-        self.people = [
-            (portfolio_words.role_label(role), [form[f"days_{role}_{q}"] for q in range(form.horizon)])
-            for role in verbs.PEOPLE
-        ]
-        self.form_quarters = range(form.horizon)
+        self.form_quarters = [_("Quarter {q}").format(q=q) for q in range(form.horizon)]
+        self.people = people_rows(form, self.form_quarters)
         return super().show(obj, form, status, conflict)
 
     def more(self, obj: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ NOTE = "Budgets and person-days are assumptions of the demo. The values come fro
 
 
 def make_portfolio(people: dict[str, Any], use_cases: dict[str, UseCase]) -> Scenario:
-    """Two scenarios solved by the optimiser; the smaller one becomes the plan of record."""
+    """Two scenarios solved by the optimiser; the smaller one, which lacks little for one more use case, becomes the plan of record."""
     lead = people["coe_lead"]
     for code, roles in DAYS.items():
         rows = [
@@ -39,14 +39,14 @@ def make_portfolio(people: dict[str, Any], use_cases: dict[str, UseCase]) -> Sce
         note=NOTE,
         start=date(2013, 1, 1),
         quarters=quarters,
-        budget=[60_000.0, 35_000.0, 35_000.0, 20_000.0],
+        budget=[60_000.0, 45_000.0, 35_000.0, 25_000.0],
         capacity={
             "data_scientist": [50.0] * quarters,
             "ot_engineer": [30.0] * quarters,
             "edge_architect": [15.0] * quarters,
         },
     )
-    richer = services.scenario_copy(actor=lead, scenario=scenario, name="2013, one more machine", more={1: 30_000.0})
+    richer = services.scenario_copy(actor=lead, scenario=scenario, name="2013, 10,000 EUR more", more={1: 10_000.0})
     for each in (scenario, richer):
         solve(lead, each, "plan")
     solve(lead, scenario, "frontier")

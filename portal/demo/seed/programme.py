@@ -38,13 +38,13 @@ USE_CASES: tuple[dict[str, Any], ...] = (
     {
         "code": "gas-path-anomaly",
         "title": "Gas path anomaly detection",
-        "label": Label.FOUNDATION,
+        "label": Label.UNLABELLED,
         "summary": "Notice when the turbine's nine gas-path sensors stop fitting together: fouling, a drifting sensor, a leak.",
     },
     {
         "code": "machine-early-warning",
         "title": "Machine temperature early warning",
-        "label": Label.QUICK_WIN,
+        "label": Label.FOUNDATION,
         "summary": "Hear of a failing machine from its temperature hours before it stops.",
     },
     {
