@@ -43,7 +43,7 @@ def model_versioned(subject: Subject) -> Measurement:
     newest = signed.order_by("-signed_at").first()
     return Measurement.of(
         share,
-        f"{share:.0%} of {len(models)} models have a signed version",
+        f"Models with a signed version: {round(share * len(models))} of {len(models)}",
         measured_at=subject.now,
         link=models[0].get_absolute_url(),
         newest=str(newest) if newest else "",
@@ -51,15 +51,23 @@ def model_versioned(subject: Subject) -> Measurement:
 
 
 def model_quantised(subject: Subject) -> Measurement:
-    """Share of the live versions that are INT8 or for which quantisation does not apply, with the reason."""
+    """Share of the live versions that are INT8 or for which quantisation does not apply; it applies to none: the reason."""
     live = list(
         ModelVersion.objects.filter(model__use_case=subject.use_case, state=VersionState.LIVE).select_related("model")
     )
     if not live:
         return Measurement.missing("No version is live yet.")
     good = [v for v in live if v.quantisation in {Quantisation.INT8, Quantisation.NOT_APPLICABLE}]
+    link = live[0].get_absolute_url()
+    if all(v.quantisation == Quantisation.NOT_APPLICABLE for v in live):
+        why = "; ".join(f"{v.model.name}: {_why_not_quantised(v)}" for v in live)
+        return Measurement.not_applicable(why[:300])
     words = "; ".join(f"{v.model.name}: {v.get_quantisation_display()}" for v in live)
-    return Measurement.of(len(good) / len(live), words[:300], measured_at=subject.now, link=live[0].get_absolute_url())
+    return Measurement.of(len(good) / len(live), words[:300], measured_at=subject.now, link=link)
+
+
+def _why_not_quantised(version: ModelVersion) -> str:
+    return str((version.quantisation_report or {}).get("reason") or version.get_quantisation_display())
 
 
 def lineage_complete(subject: Subject) -> Measurement:
