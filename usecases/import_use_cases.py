@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from django.db.models import Prefetch
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -143,7 +144,8 @@ class UseCases(Reader):
         )
 
     def export(self, **only: Any) -> Iterable[Sequence[Any]]:
-        rows = UseCase.objects.permitted(self.actor).select_related("sponsor", "owner").prefetch_related("depends_on")
+        needed = Prefetch("depends_on", UseCase.objects.permitted(self.actor))
+        rows = UseCase.objects.permitted(self.actor).select_related("sponsor", "owner").prefetch_related(needed)
         for row in rows.order_by("code"):
             yield (
                 row.code,

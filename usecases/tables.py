@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import django_tables2 as tables
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from usecases.models import Adoption, CriteriaSet, ScoringRound, UseCase
+from usecases.planning import visible_ids
+from usecases.wording import sentence_for
 
 _PHASE = '{% include "components/phase_chip.html" with phase=record.phase label="" short=False only %}'
 _STATE = '{% include "components/status.html" with state=record.state label=record.get_state_display soft=True only %}'
@@ -52,6 +55,15 @@ class RoundTable(tables.Table):
 
     def value_state(self, record: ScoringRound) -> str:
         return str(record.get_state_display())
+
+    @cached_property
+    def visible(self) -> set[str]:
+        return visible_ids(self.request.user)
+
+    def render_verdict(self, record: ScoringRound) -> str:
+        return sentence_for(record.result, self.visible)
+
+    value_verdict = render_verdict
 
 
 class CriteriaSetTable(tables.Table):

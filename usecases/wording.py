@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -56,6 +56,13 @@ VERDICTS = {
     "coin_toss": "breach",
     "only_one": "unknown",
 }
+
+
+def sentence_for(result: Mapping[str, Any], visible: Collection[str]) -> str:
+    """The sentence of a round's result, for somebody who may see all that it ranks; for others the verdict without names."""
+    if all(row["id"] in visible for row in result.get("rows", ())):
+        return str(result.get("sentence", ""))
+    return verdict_label(result.get("verdict", ""))
 
 
 def verdict_label(verdict: str) -> str:

@@ -76,7 +76,10 @@ def use_case_update(
 ) -> UseCase:
     _check_signals(data)
     if many and "depends_on" in many:
-        _check_no_circle(actor, use_case, list(many["depends_on"]))
+        # Nobody takes away what they cannot see: neither form nor API shows them these.
+        kept = use_case.depends_on.exclude(pk__in=UseCase.objects.permitted(actor).values("pk")) if actor else ()
+        many = many | {"depends_on": list({*many["depends_on"], *kept})}
+        _check_no_circle(actor, use_case, many["depends_on"])
     use_case = entity_update(actor=actor, obj=use_case, data=data, many=many, expected_version=expected_version)
     gates_remeasure(use_case=use_case.pk)
     return use_case

@@ -264,11 +264,13 @@ class RoundPage(Page):
 
 
 def history(meeting: ScoringRound) -> list[Any]:
-    """The steps of the round; single answers are counted in the audit trail, and what it was opened with stands on the page."""
+    """The steps of the round; single answers are counted in the audit trail. What it was opened with and its ranking stand on the
+    page, and there without the use cases that somebody may not see."""
     entries = audit.history(meeting, action="scoringround.")
     for entry in entries:
         if entry.action == "scoringround.open":
             entry.changes = {}
+        entry.changes.pop("ranking", None)
     return entries
 
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, Prefetch
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from portal.core.access import get_permitted
+from portal.core.access import get_permitted, with_may
 from portal.core.pages import (
     CreatePage,
     DetailPage,
@@ -19,7 +19,7 @@ from portal.core.pages import (
     PanelsPart,
     UpdatePage,
 )
-from usecases import figures, selectors, services, standing
+from usecases import figures, planning, selectors, services, standing, wording
 from usecases.choices import Phase, RoundState
 from usecases.filters import UseCaseFilter
 from usecases.forms import NotPursueForm, UseCaseForm
@@ -152,15 +152,17 @@ class UseCasePage(DetailPage):
     asks = ("change",)
 
     def get_queryset(self) -> Any:
-        return UseCase.objects.select_related("sponsor", "owner", "business_case").prefetch_related("depends_on")
+        needed = Prefetch("depends_on", with_may(UseCase.objects.order_by("title", "pk"), self.request.user, "view"))
+        return UseCase.objects.select_related("sponsor", "owner", "business_case").prefetch_related(needed)
 
     def facts(self, obj: UseCase) -> list[tuple[str, Any]]:
+        needed: Iterable[Any] = obj.depends_on.all()
         return [
             (_("Code"), obj.code),
             (_("Label"), obj.get_label_display()),
             (_("Sponsor"), obj.sponsor or ""),
             (_("Owner"), obj.owner or ""),
-            (_("Depends on"), ", ".join(str(d) for d in obj.depends_on.all())),
+            (_("Depends on"), ", ".join(str(d) if d.may_view else _("a use case you may not see") for d in needed)),
             (_("Required signals"), ", ".join(obj.required_signals)),
             (_("Phase 5"), _("pursued") if obj.pursue_monetisation else _("not pursued")),
         ]
@@ -194,6 +196,8 @@ class UseCasePage(DetailPage):
         )
         closed = [r for r in rounds if r.state == RoundState.CLOSED]
         case = getattr(obj, "business_case", None)
+        score = scores_in(closed, [obj]).get(obj.pk)
+        result = score["round"].result if score is not None else None
         return {
             "breadcrumbs": [(_("Use cases"), reverse("usecases:use-cases")), (str(obj), "")],
             "subtitle": obj.summary,
@@ -212,7 +216,8 @@ class UseCasePage(DetailPage):
             "own_gates": [(gate, selectors.evidence_rows(gate)) for gate in gates[None] if gate.number == 1],
             "adoptions": [(a, a.health, selectors.stepper(gates[a.pk], a.phase)) for a in adoptions],
             "outcomes": [(o, outcome_figure(o, found), f"kpi-{o.pk}") for o, found in with_readings(obj)],
-            "score": scores_in(closed, [obj]).get(obj.pk),
+            "score": score,
+            "score_text": wording.sentence_for(result, planning.visible_ids(self.request.user)) if result else "",
             "case": case,
             "open_rounds": [r for r in rounds if r.state != RoundState.CLOSED][:3],
             "can_change": self.may(obj, "change"),
