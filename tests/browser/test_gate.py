@@ -137,7 +137,8 @@ def test_a_gate_is_decided(visit: Any, portal: Any, tmp_path: Path) -> None:
     SCREENS.mkdir(parents=True, exist_ok=True)
     page = manager.go(f"{review[0]}print/")
     expect(page.locator("main")).to_contain_text("for Tom Berger")
-    signed = page.locator(".pg-hash").inner_text()
+    signed = page.locator("footer .pg-hash").inner_text()
+    assert page.locator("dl .pg-hash").inner_text() == signed, "on the first sheet as on the last"
     manager.expect_clean()
     paper = page.pdf(path=SCREENS / "gate-review.pdf", prefer_css_page_size=True, format="A4")
     assert paper.startswith(b"%PDF-")
