@@ -109,6 +109,7 @@ def test_part_of_a_quarter_counts_in_part_and_decay_fades():
 def test_the_same_seed_gives_the_same_draws_and_other_lines_do_not_reshuffle_them():
     case = case_from_docs()
     assert (drawn_flows(case, draws=50, seed=3) == drawn_flows(case, draws=50, seed=3)).all()
+    assert (drawn_flows(case, draws=50, seed=3) != drawn_flows(case, draws=50, seed=4)).any()
     fuel = Case((case.lines[3],), 12, 0.08)
     rest = Case(case.lines[:3], 12, 0.08)
     parts = drawn_flows(fuel, draws=50, seed=3) + drawn_flows(rest, draws=50, seed=3)
