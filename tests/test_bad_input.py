@@ -302,10 +302,11 @@ _EDITS = [case for case in _pages() if case.id.endswith("-edit")]
 def test_a_stale_form(stage: Any, route: Route):
     with ready(stage, route, "post", _model(route)) as it:
         before = written_tables()
-        answer = it.send(body=it.body | {"version": "999"})
-        said = it.refused("a stale version", answer, before, must=True)
-    assert not said, said
-    assert answer.status_code == 412, answer.content[:300]
+        for version in ("999", "²", "9" * 5000, "-3"):
+            answer = it.send(body=it.body | {"version": version})
+            said = it.refused(f"version {version[:9]}", answer, before, must=True)
+            assert not said, said
+            assert answer.status_code == 412, answer.content[:300]
 
 
 @pytest.mark.parametrize("route", _pages())

@@ -21,7 +21,7 @@ from devices.plant_time import plant_now
 from portal.core.access import get_permitted, require
 from portal.core.clock import day_text, moment_text, month_text
 from portal.core.errors import StaleWrite
-from portal.core.pages import ActionPage, DeletePage, DetailPage, FormPage, ListPage, UpdatePage
+from portal.core.pages import ActionPage, DeletePage, DetailPage, FormPage, ListPage, UpdatePage, sent_version
 
 
 class RetrospectiveList(ListPage):
@@ -299,12 +299,11 @@ class RoiReviewHold(FormPage):
         return {"subtitle": f"{obj}. {finding(obj)}."}
 
     def save(self, obj: RoiReview, form: Any) -> str:
-        raw = self.request.POST.get("version", "")
         services.roi_review_hold(
             actor=self.request.user,
             review=obj,
             note=form.cleaned_data["note"],
-            expected_version=int(raw) if raw.isdigit() else None,
+            expected_version=sent_version(self.request),
         )
         return obj.get_absolute_url()
 

@@ -14,7 +14,7 @@ from governance.selectors import setup as reads
 from governance.services import commissioning, retraining, setup
 from governance.setup_forms import CommissionForm, ModelSetupForm, PipelineForm, RehearsalForm
 from portal.core.access import get_permitted, require
-from portal.core.pages import CreatePage, FormPage, UpdatePage
+from portal.core.pages import CreatePage, FormPage, UpdatePage, sent_version
 from usecases.models import UseCase
 
 
@@ -113,14 +113,13 @@ class PipelineEdit(UpdatePage):
         return PipelineForm(data, model=obj.model, user=self.request.user, pipeline=obj)
 
     def save(self, obj: Any, form: Any) -> str:
-        raw = self.request.POST.get("version", "")
         data = {k: form.cleaned_data[k] for k in ("name", "expected_period_s", "owner")}
         fresh = Pipeline.objects.get(pk=obj.pk)
         return setup.pipeline_update(
             actor=self.request.user,
             pipeline=fresh,
             data=data,
-            expected_version=int(raw) if raw.isdigit() else None,
+            expected_version=sent_version(self.request),
             **form.settings(),
         ).get_absolute_url()
 

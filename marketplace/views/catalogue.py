@@ -24,7 +24,7 @@ from marketplace.views.common import ConfirmPage
 from portal.core.access import get_permitted, may, require
 from portal.core.clock import day_text
 from portal.core.errors import DomainError
-from portal.core.pages import ActionPage, CreatePage, DetailPage, FormPage, ListPage, UpdatePage
+from portal.core.pages import ActionPage, CreatePage, DetailPage, FormPage, ListPage, UpdatePage, sent_version
 
 
 class CataloguePage(ListPage):
@@ -256,12 +256,11 @@ class PlanEdit(FormPage):
         return PlanForm(data, files, instance=obj)
 
     def save(self, obj: Any, form: Any) -> str:
-        raw = self.request.POST.get("version", "")
         services.plan_update(
             actor=self.request.user,
             plan=obj,
             data=form.plan_data(),
-            expected_version=int(raw) if raw.isdigit() else None,
+            expected_version=sent_version(self.request),
         )
         return obj.service.get_absolute_url()
 

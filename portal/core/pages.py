@@ -38,6 +38,18 @@ if TYPE_CHECKING:
 MAX_EXPORT = 100_000
 
 
+def whole_number(text: str, digits: int = 9) -> int | None:
+    """What somebody sent as a number of so many digits at most; None for anything else (``isdigit`` alone takes "²" too)."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
+
+
+def sent_version(request: HttpRequest) -> int | None:
+    """The version that a form was made of; None where the form says nothing. What is no version matches none: the form is stale."""
+    raw = request.POST.get("version", "")
+    found = whole_number(raw)
+    return -1 if raw and found is None else found
+
+
 def _say_all(form: forms.Form) -> None:
     """A yes-or-no filter that is not set shows everything: Django calls that "Unknown"."""
     for field in form.fields.values():
@@ -330,8 +342,7 @@ class UpdatePage(FormPage):
         fresh = type(obj).objects.get(pk=obj.pk)
         data = dict(form.cleaned_data)
         many = {f.name: data.pop(f.name) for f in self.model._meta.many_to_many if f.name in data}
-        raw = self.request.POST.get("version", "")
-        return self.perform(fresh, data, many, int(raw) if raw.isdigit() else None).get_absolute_url()
+        return self.perform(fresh, data, many, sent_version(self.request)).get_absolute_url()
 
     def perform(self, obj: Any, data: dict[str, Any], many: dict[str, Any], version: int | None) -> Any:
         return entity_update(actor=self.request.user, obj=obj, data=data, expected_version=version, many=many)

@@ -23,7 +23,7 @@ from portal.core.access import container_permission, get_permitted
 from portal.core.api.people import PersonFilter
 from portal.core.errors import InvalidInput
 from portal.core.models import ApiToken, AuditEntry, User
-from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage
+from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage, whole_number
 from portal.core.people_forms import GrantForm, InviteForm, PersonForm
 from portal.core.places import in_words, names_of_places, places_of, roles_held
 from portal.core.roles import ROLES, VERBS
@@ -245,7 +245,7 @@ class InvitePage(FormPage):
 
     def get_form(self, obj: Any, data: Any = None, files: Any = None) -> InviteForm:
         asked = (data or {}).get("count", "1")
-        return InviteForm(data, user=self.request.user, count=int(asked) if asked.isdigit() and len(asked) < 4 else 1)
+        return InviteForm(data, user=self.request.user, count=whole_number(asked, 3) or 1)
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if "more" not in request.POST:

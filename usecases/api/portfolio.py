@@ -135,7 +135,7 @@ class CopyInputSerializer(serializers.Serializer[Any]):
     )
 
     def validate_more(self, value: dict[str, float]) -> dict[int, float]:
-        if not all(key.isdigit() and len(key) < 3 for key in value):
+        if not all(key.isascii() and key.isdigit() and len(key) < 3 for key in value):
             raise serializers.ValidationError("The keys are quarters, from 0.")
         return {int(key): amount for key, amount in value.items()}
 

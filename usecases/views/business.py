@@ -14,7 +14,7 @@ from portal.core import audit
 from portal.core.access import get_permitted, may
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, StaleWrite
-from portal.core.pages import Page
+from portal.core.pages import Page, sent_version
 from usecases import business_conflict as conflict
 from usecases import business_figures as figures
 from usecases import paper, services
@@ -174,8 +174,7 @@ class BusinessCaseEdit(Page):
         if case is not None and "resolve" in request.POST:
             fields = conflict.merged_fields(request.POST, fields, case)
             lines = conflict.merged_lines(request.POST, typed, services.lines_as_data(case))
-        raw = request.POST.get("version", "")
-        version = int(raw) if raw.isdigit() and len(raw) < 10 else None
+        version = sent_version(request)
         try:
             if case is None:
                 services.business_case_create(actor=request.user, use_case=use_case, lines=lines, **fields)

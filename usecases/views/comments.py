@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.core.access import get_permitted
-from portal.core.pages import ActionPage, FormPage, Page
+from portal.core.pages import ActionPage, FormPage, Page, sent_version
 from usecases import evidence as registry
 from usecases import services
 from usecases.gates_forms import CommentForm
@@ -166,11 +166,10 @@ class CommentEdit(FormPage):
         return _back(obj)
 
     def save(self, obj: Any, form: Any) -> str:
-        raw = self.request.POST.get("version", "")
         services.comment_edit(
             actor=self.request.user,
             comment=obj,
-            expected_version=int(raw) if raw.isdigit() else None,
+            expected_version=sent_version(self.request),
             **form.cleaned_data,
         )
         return _back(obj)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from portal.core.access import get_permitted, require_global
 from portal.core.errors import InvalidInput
-from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage, UpdatePage
+from portal.core.pages import ActionPage, DetailPage, FormPage, ListPage, UpdatePage, sent_version
 from usecases import selectors_criteria as reads
 from usecases import services
 from usecases.choices import SetState
@@ -285,13 +285,12 @@ class CriterionEdit(UpdatePage):
         }
 
     def save(self, obj: Any, form: Any) -> str:
-        raw = self.request.POST.get("version", "")
         fresh = Criterion.objects.select_related("criteria_set", "parent").get(pk=obj.pk)
         services.criterion_update(
             actor=self.request.user,
             criterion=fresh,
             data=form.data_of(),
-            expected_version=int(raw) if raw.isdigit() else None,
+            expected_version=sent_version(self.request),
         )
         return self.cancel_url(obj)
 

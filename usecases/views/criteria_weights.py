@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from portal.core.access import get_permitted
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
-from portal.core.pages import FormPage, Page
+from portal.core.pages import FormPage, Page, sent_version
 from usecases import elicitation, services
 from usecases.choices import SetState, WeightMethod
 from usecases.criteria_forms import WeightsForm, ratio_words, step_text
@@ -182,7 +182,6 @@ class CriteriaWeights(FormPage):
 
     def save(self, obj: Any, form: Any) -> str:
         level: Level = obj
-        raw = self.request.POST.get("version", "")
         answers = form.answers()
         if "normalise" in self.request.POST and level.method == WeightMethod.DIRECT:
             answers = self._normalised(level, answers)
@@ -193,7 +192,7 @@ class CriteriaWeights(FormPage):
                 parent=level.parent,
                 method=level.method,
                 answers=answers,
-                expected_version=int(raw) if raw.isdigit() else None,
+                expected_version=sent_version(self.request),
             )
         except InvalidInput as error:
             raise InvalidInput(

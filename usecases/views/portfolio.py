@@ -16,7 +16,7 @@ from portal.core import audit, exports
 from portal.core.access import get_permitted, require_global
 from portal.core.clock import wall_now
 from portal.core.errors import DomainError, InvalidInput
-from portal.core.pages import ActionPage, DeletePage, DetailPage, FormPage, ListPage, Page
+from portal.core.pages import ActionPage, DeletePage, DetailPage, FormPage, ListPage, Page, sent_version, whole_number
 from portal.core.templatetags.phasegate import money
 from usecases import planning, portfolio_words, services
 from usecases.choices import RunKind
@@ -220,9 +220,9 @@ class _ScenarioForm(FormPage):
     form_class = ScenarioForm
 
     def quarters(self, obj: Scenario | None) -> int:
-        raw = self.request.POST.get("quarters") or self.request.GET.get("quarters") or ""
+        asked = whole_number(self.request.POST.get("quarters") or self.request.GET.get("quarters") or "", 3)
         known = obj.quarters if obj is not None else 4
-        return min(MAX_QUARTERS, max(1, int(raw))) if raw.isdigit() and len(raw) < 4 else known
+        return min(MAX_QUARTERS, max(1, asked)) if asked is not None else known
 
     def get_form(self, obj: Any, data: Any = None, files: Any = None) -> ScenarioForm:
         today = wall_now().date()
@@ -311,7 +311,6 @@ class ScenarioEdit(_ScenarioForm):
 
     def save(self, obj: Any, form: Any) -> str:
         values = form.values()
-        raw = self.request.POST.get("version", "")
         try:
             services.scenario_update(
                 actor=self.request.user,
@@ -319,7 +318,7 @@ class ScenarioEdit(_ScenarioForm):
                 data=values["data"],
                 many=values["many"],
                 exclusions=values["exclusions"],
-                expected_version=int(raw) if raw.isdigit() and len(raw) < 10 else None,
+                expected_version=sent_version(self.request),
             )
         except InvalidInput as error:
             raise self.refused(form, error) from error

@@ -14,7 +14,7 @@ from portal.core import audit
 from portal.core.access import get_permitted, may
 from portal.core.clock import moment_text, wall_now
 from portal.core.errors import DomainError, StaleWrite
-from portal.core.pages import ActionPage, FormPage, Page, add_errors
+from portal.core.pages import ActionPage, FormPage, Page, add_errors, sent_version
 from usecases import consequences, selectors, services
 from usecases.choices import ReviewState
 from usecases.gate_document import document_response
@@ -184,8 +184,8 @@ class _ReviewVerb(ReviewPage):
 
     def post(self, request: HttpRequest, pk: Any) -> HttpResponse:
         review = get_permitted(REVIEWS, request.user, pk, self.verb)
-        raw = request.POST.get("version", "")
-        version = int(raw) if raw.isdigit() else review.version
+        sent = sent_version(request)
+        version = review.version if sent is None else sent
         form = self.form(review, request.POST)
         if form is not None and not form.is_valid():
             return self.refused(review, form, 422)
@@ -284,11 +284,10 @@ class ReviewWantBy(FormPage):
         return {"subtitle": str(obj.gate), "breadcrumbs": gate_crumbs(obj.gate, _("Signatures"))}
 
     def save(self, obj: Any, form: Any) -> str:
-        raw = self.request.POST.get("version", "")
         services.review_want_by(
             actor=self.request.user,
             review=obj,
-            expected_version=int(raw) if raw.isdigit() else None,
+            expected_version=sent_version(self.request),
             **form.cleaned_data,
         )
         return str(obj.get_absolute_url())
@@ -310,11 +309,10 @@ class ConditionMeet(FormPage):
         return {"subtitle": str(obj), "breadcrumbs": gate_crumbs(obj.review.gate, _("Condition"))}
 
     def save(self, obj: Any, form: Any) -> str:
-        raw = self.request.POST.get("version", "")
         services.condition_meet(
             actor=self.request.user,
             condition=obj,
-            expected_version=int(raw) if raw.isdigit() else None,
+            expected_version=sent_version(self.request),
             **form.cleaned_data,
         )
         return str(obj.review.gate.get_absolute_url())

@@ -14,7 +14,7 @@ from portal.core import audit
 from portal.core.access import get_permitted, require, require_global
 from portal.core.errors import DomainError, InvalidInput, StaleWrite
 from portal.core.models import User
-from portal.core.pages import FormPage, ListPage, Page, limit_choices
+from portal.core.pages import FormPage, ListPage, Page, limit_choices, sent_version
 from usecases import ballot, ranking, services, standing, votes, wording
 from usecases.choices import RoundState
 from usecases.filters import ScoringRoundFilter
@@ -96,8 +96,7 @@ class RoundEdit(LedRound):
     form_class = RoundEditForm
 
     def save(self, obj: Any, form: Any) -> str:
-        raw = self.request.POST.get("version", "")
-        version = int(raw) if raw.isdigit() else None
+        version = sent_version(self.request)
         if version is not None and version != obj.version:
             raise StaleWrite
         data = {"title": form.cleaned_data["title"], "due_at": form.cleaned_data["due_at"]}
