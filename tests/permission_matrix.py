@@ -137,6 +137,7 @@ PAGES: dict[str, Row] = {
     "usecases:exchange-rates": page(),
     "usecases:exchange-rate-create": Row("", ADD_USE_CASE, ADD_USE_CASE),
     "usecases:exchange-rate-edit": form("usecases.ExchangeRate", "change"),
+    "usecases:exchange-rate-delete": form("usecases.ExchangeRate", "change"),
     "usecases:outcome": page(_OUTCOME),
     "usecases:outcome-edit": form(_OUTCOME, "change"),
     "usecases:outcome-baseline": form(_OUTCOME, "change"),

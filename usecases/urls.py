@@ -43,6 +43,7 @@ urlpatterns = [
     path("exchange-rates/", rates.ExchangeRatesPage.as_view(), name="exchange-rates"),
     path("exchange-rates/new/", rates.ExchangeRateCreate.as_view(), name="exchange-rate-create"),
     path("exchange-rates/<uuid:pk>/change/", rates.ExchangeRateEdit.as_view(), name="exchange-rate-edit"),
+    path("exchange-rates/<uuid:pk>/delete/", rates.ExchangeRateDelete.as_view(), name="exchange-rate-delete"),
     path("outcomes/<uuid:pk>/", outcomes.OutcomePage.as_view(), name="outcome"),
     path("outcomes/<uuid:pk>/change/", outcomes.OutcomeEdit.as_view(), name="outcome-edit"),
     path("outcomes/<uuid:pk>/baseline/", outcomes.BaselineCompute.as_view(), name="outcome-baseline"),

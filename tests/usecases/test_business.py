@@ -11,6 +11,7 @@ import pytest
 from django.urls import reverse
 
 from portal.core.errors import DomainError, InvalidInput
+from portal.core.models import AuditEntry
 from tests.usecases.conftest import LINES
 from usecases import business_conflict as conflict
 from usecases import selectors, services
@@ -172,6 +173,22 @@ def test_rates_are_listed_added_and_changed_by_whoever_may_make_use_cases(cast: 
         assert refused.status_code == 422
         assert words in refused.content.decode(), wrong
     assert as_user(cast.data_scientist).post(reverse("usecases:exchange-rate-create"), body).status_code == 403
+
+
+def test_a_wrong_rate_is_deleted_after_a_question(cast: Any, as_user: Any) -> None:
+    wrong = rate(value="11")
+    listed, where = reverse("usecases:exchange-rates"), address("exchange-rate-delete", wrong.pk)
+    other = as_user(cast.data_scientist)
+    assert where not in other.get(listed).content.decode()
+    assert other.post(where).status_code == 403
+    assert ExchangeRate.objects.count() == 1
+    lead = as_user(cast.coe_lead)
+    assert where in lead.get(listed).content.decode()
+    assert "1 EUR = 11 USD from 1 Jan 2020, Assumption of a test" in lead.get(where).content.decode()
+    assert ExchangeRate.objects.count() == 1
+    assert lead.post(where).status_code == 302
+    assert ExchangeRate.objects.count() == 0
+    assert AuditEntry.objects.filter(action="exchangerate.delete").count() == 1
 
 
 # ---- two people on one case -------------------------------------------------------------------------------------------

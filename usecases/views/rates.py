@@ -5,17 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import django_tables2 as tables
+from django import forms
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from portal.core.clock import wall_now
-from portal.core.pages import CreatePage, ListPage, UpdatePage
+from portal.core.access import get_permitted
+from portal.core.clock import day_text, wall_now
+from portal.core.pages import CreatePage, FormPage, ListPage, UpdatePage
+from portal.core.records import entity_delete
 from usecases.business_forms import ExchangeRateForm
 from usecases.filters import ExchangeRateFilter
 from usecases.models import ExchangeRate
 
 _ACTS = (
     '{% load i18n %}<a href="{% url "usecases:exchange-rate-edit" record.pk %}">{% translate "Change" %}'
+    '<span class="pg-hidden-text"> {{ record }}</span></a> '
+    '<a href="{% url "usecases:exchange-rate-delete" record.pk %}">{% translate "Delete" %}'
     '<span class="pg-hidden-text"> {{ record }}</span></a>'
 )
 
@@ -73,3 +79,30 @@ class ExchangeRateEdit(UpdatePage):
 
     def more(self, obj: Any) -> dict[str, Any]:
         return {"version": self.request.POST.get("version") or obj.version}
+
+
+class ExchangeRateDelete(FormPage):
+    title = _("Delete exchange rate")
+    form_class = forms.Form
+    template = "generic/confirm.html"
+    submit_label = _("Delete")
+    success = _("Deleted.")
+
+    def load(self, **kwargs: Any) -> Any:
+        return get_permitted(ExchangeRate.objects.all(), self.request.user, kwargs["pk"], "change")
+
+    def more(self, obj: ExchangeRate) -> dict[str, Any]:
+        return {
+            "breadcrumbs": [(gettext("Exchange rates"), obj.get_absolute_url()), (str(self.title), "")],
+            "subtitle": gettext("{rate} from {day}, {source}").format(
+                rate=obj, day=day_text(obj.on), source=obj.source
+            ),
+            "text": gettext(
+                "Amounts in these two currencies are then added up by the next older rate, by one over a third currency, "
+                "or not at all. What a gate was decided on stays as it is."
+            ),
+        }
+
+    def save(self, obj: ExchangeRate, form: Any) -> str:
+        entity_delete(actor=self.request.user, obj=obj)
+        return obj.get_absolute_url()
