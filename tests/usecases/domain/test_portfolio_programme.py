@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
+from tests.usecases.domain import test_portfolio as questions
 from tests.usecases.domain.tables import read_table
-from usecases.domain.portfolio import Candidate, Problem, build_rows, objective, variable_bounds
+from usecases.domain import portfolio_study as study
+from usecases.domain.portfolio import (
+    Candidate,
+    Problem,
+    build_rows,
+    keeps_rules,
+    missing_shares,
+    objective,
+    used,
+    variable_bounds,
+)
 
 ENOUGH = (1000.0, 1000.0, 1000.0)
 SPEND = {"a": (30.0, 20.0), "b": (25.0,), "c": (10.0, 10.0, 40.0)}
@@ -118,3 +131,62 @@ def test_the_objective_is_the_discounted_value_of_the_starts() -> None:
     for y in every_table():
         told = sum(VALUES[i] * 1.02**-p * starts(y)[i, p] for i in range(3) for p in range(3))
         assert objective(problem) @ y.ravel() == pytest.approx(told)
+
+
+# ---- what to give when nothing fits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", read_table("portfolio", "portfolio-relief"), ids=lambda r: r["question"])
+def test_relief_is_that_of_the_page(row: dict[str, str]) -> None:
+    problem = questions.worked(
+        questions.numbers(row["budget"]),
+        must=frozenset(questions.keys(row["must"])),
+        foundation_share=float(row["share of foundations"]),
+    )
+    assert questions.enumerated(problem) is None
+    found = study.relax(problem)
+    told = [
+        f"{round(amount, 6):g} " + ("for foundations" if kind == "share" else f"in quarter {quarter + 1}")
+        for kind, _, quarter, amount in found.raises
+    ]
+    assert (", ".join(told), ", ".join(found.drops)) == (row["raise"], row["drop"])
+
+
+def price(problem: Problem, starts: dict[str, int | None]) -> float:
+    """What a plan passes its limits by, each in shares of the sum of its kind."""
+    money, days = used(problem, starts)
+    sums = [(money, problem.budget), *((days[role], problem.capacity[role]) for role in days)]
+    over = sum(np.maximum(0.0, total - np.array(limit)).sum() / max(sum(limit), 1.0) for total, limit in sums)
+    return float(over) + sum(missing_shares(problem, starts).values()) / max(sum(problem.budget), 1.0)
+
+
+def cheapest(problem: Problem) -> float | None:
+    """The least price over every plan that keeps what no money can change; None where there is none."""
+    endless = replace(
+        problem,
+        budget=(1e6,) * problem.quarters,
+        capacity=dict.fromkeys(problem.capacity, (1e6,) * problem.quarters),
+        foundation_share=0.0,
+        site_shares={},
+    )
+    names = [c.key for c in problem.candidates]
+    plans = (
+        dict(zip(names, choice, strict=True))
+        for choice in itertools.product([None, *range(problem.quarters)], repeat=len(names))
+    )
+    return min((price(problem, starts) for starts in plans if keeps_rules(endless, starts)), default=None)
+
+
+@given(questions.problems())
+@settings(max_examples=80, deadline=None)
+def test_nothing_cheaper_than_the_relief_would_do(problem: Problem) -> None:
+    least = cheapest(problem)
+    if least is None or least <= 1e-6:
+        return
+    found = study.relax(problem)
+    sums = {"budget": problem.budget, "share": problem.budget}
+    given_up = sum(
+        amount / max(sum(problem.capacity[what] if kind == "capacity" else sums[kind]), 1.0)
+        for kind, what, _, amount in found.raises
+    )
+    assert given_up == pytest.approx(least, rel=0.002, abs=1e-5)
