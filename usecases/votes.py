@@ -112,7 +112,7 @@ def _thawed(rows: Iterable[dict[str, Any]], cases: Sequence[UseCase]) -> dict[Ce
             _moment(row["measured_at"]),
             row["link"],
             row["reason"],
-            _moment(row["plant_at"]),
+            _moment(row.get("plant_at")),  # rounds closed before it was kept have none
         )
         for row in rows
         if row["use_case"] in known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from usecases.measured import MeasuredScore
 from usecases.models import Criterion, Judgement, Rating, ScoringRound
 
 pytestmark = pytest.mark.django_db
+PLANT = datetime(2013, 2, 28, 6, tzinfo=UTC)
 
 
 # ---- measured values ---------------------------------------------------------------------------------------------------
@@ -34,7 +35,7 @@ def sensors(monkeypatch, criteria):
         for case in cases if any(leaf.key == "coverage" for leaf in leaves) else ():
             known = case.title == "Ours"
             found[case.pk, "coverage"] = (
-                MeasuredScore(4.0, 80, "%", "8 of 10 signals have a channel.", at, "/devices/")
+                MeasuredScore(4.0, 80, "%", "8 of 10 signals have a channel.", at, "/devices/", plant_at=PLANT)
                 if known
                 else MeasuredScore(None, reason="No signal is named.")
             )
@@ -97,6 +98,20 @@ def test_the_measured_value_is_frozen_with_its_text_age_and_link(cast, judged, m
     before = ranking.load(fresh(rated)).values.tolist()
     monkeypatch.setattr(measured, "measured_scores", lambda cases, leaves, now: {})
     assert ranking.load(fresh(rated)).values.tolist() == before, "later measurements do not move a closed round"
+
+
+def test_the_plant_time_of_a_measured_value_is_shown_and_kept(cast, judged, as_user):
+    words = "28 Feb 2013, 06:00</time> <span class=\"pg-quiet pg-small\">plant time</span>"
+    page = f"{url('round', judged.pk)}?case={cast.ours.pk}"
+    assert words in as_user(cast.ot_engineer).get(page).content.decode(), "while it is rated"
+    services.round_close(actor=cast.coe_lead, meeting=judged)
+    assert words in as_user(cast.ot_engineer).get(page).content.decode(), "once it is frozen"
+    result = fresh(judged).result
+    for row in result["measured"]:
+        del row["plant_at"]
+    ScoringRound.objects.filter(pk=judged.pk).update(result=result)
+    answer = as_user(cast.ot_engineer).get(page)
+    assert (answer.status_code, words in answer.content.decode()) == (200, False), "closed before it was kept"
 
 
 def test_taking_the_measured_value_needs_no_reason(cast, sensors, meeting):
