@@ -152,6 +152,15 @@ def test_relief_is_that_of_the_page(row: dict[str, str]) -> None:
     assert (", ".join(told), ", ".join(found.drops)) == (row["raise"], row["drop"])
 
 
+def test_half_the_money_weighs_less_than_most_of_the_days() -> None:
+    """Not 8 against 50, but four fifths of all days against half of all money."""
+    case = Candidate("x", "X", 1.0, (50.0,), {"ot_engineer": (8.0,)})
+    problem = Problem((case,), (0.0, 100.0), {"ot_engineer": (10.0, 0.0)}, must=frozenset("x"))
+    assert study.relax(problem).raises == (("budget", "", 0, pytest.approx(50.0)),)
+    fewer = replace(problem, candidates=(replace(case, effort={"ot_engineer": (4.0,)}),))
+    assert study.relax(fewer).raises == (("capacity", "ot_engineer", 1, pytest.approx(4.0)),)
+
+
 def price(problem: Problem, starts: dict[str, int | None]) -> float:
     """What a plan passes its limits by, each in shares of the sum of its kind."""
     money, days = used(problem, starts)
