@@ -18,6 +18,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 
 from portal.core import exports
+from portal.core.clock import in_calendar
 from portal.core.errors import DomainError, InvalidInput, NotAllowed
 from portal.core.roles import USE_CASE, roles_that_may
 from portal.core.tabular import MAX_ROWS, WINDOWS, Table, cell_problem, read_table
@@ -171,13 +172,15 @@ class Cells:
             day = None
         if day is not None:
             found = datetime.combine(day, time.min)
-        if found is None:
+        if found is not None and found.tzinfo is None:
+            found = found.replace(tzinfo=UTC)
+        if found is None or not in_calendar(found):
             self.refuse(
                 name,
                 _("“{value}” is not a day or moment; write 2026-01-31 or 2026-01-31T06:00.").format(value=value[:40]),
             )
             return None
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        return found.astimezone(UTC)
 
     def one_of(self, name: str, allowed: Iterable[tuple[str, Any]], default: str) -> str:
         """A choice by its key or its words."""

@@ -2,11 +2,28 @@
 
 from datetime import UTC, date, datetime
 
+from django.core.exceptions import ValidationError
 from django.utils.formats import date_format
+from django.utils.translation import gettext as _
 
 
 def wall_now() -> datetime:
     return datetime.now(tz=UTC)
+
+
+def in_calendar(moment: datetime) -> bool:
+    """Whether a moment has a day in UTC: with an offset the first and last hours of the calendar have none, and no database keeps them."""
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
+
+
+def check_calendar(moment: datetime) -> None:
+    """The same as a validator of form fields."""
+    if not in_calendar(moment):
+        raise ValidationError(_("The calendar ends before this moment or begins after it."))
 
 
 def rfc3339(moment: datetime) -> str:

@@ -10,6 +10,8 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
+from portal.core.pages import whole_number
+
 
 class Cursor(CursorPagination):
     page_size = 100
@@ -32,15 +34,16 @@ class Cursor(CursorPagination):
         raw = request.query_params.get("page_size")
         if raw is None:
             return self.page_size
-        if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= self.max_page_size:
+        size = whole_number(raw)
+        if size is None or not 1 <= size <= self.max_page_size:
             raise ValidationError({"page_size": f"A whole number from 1 to {self.max_page_size}."})
-        return int(raw)
+        return size
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         """One page; a cursor that somebody made up is 400 like any other wrong parameter."""
         try:
             return super().paginate_queryset(queryset, request, view)
-        except (BadValue, DataError, ValueError) as error:
+        except (BadValue, DataError, ValueError, OverflowError) as error:
             raise ValidationError({"cursor": "This is not a cursor of this list."}) from error
 
     def decode_cursor(self, request: Request) -> Any:

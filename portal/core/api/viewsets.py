@@ -25,6 +25,7 @@ from portal.core.access import PermittedQuerySet, get_permitted, offered, requir
 from portal.core.api import idempotency
 from portal.core.api.renderers import dumps
 from portal.core.api.rows import plan_for
+from portal.core.clock import in_calendar
 from portal.core.errors import DomainError, PreconditionRequired, StaleWrite
 from portal.core.models import Deletion, Entity, User
 from portal.core.records import entity_create, entity_delete, entity_update
@@ -443,6 +444,6 @@ def _moment(text: str, name: str) -> Any:
         moment = parse_datetime(text)
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
+    if moment is None or moment.tzinfo is None or not in_calendar(moment):
         raise ValidationError({name: "A time such as 2026-01-31T12:00:00Z."})
     return moment
