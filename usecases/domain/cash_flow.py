@@ -225,7 +225,8 @@ def modified_irr(flows: ArrayLike, *, finance_rate: float, reinvest_rate: float)
     paid = -np.minimum(cf, 0.0) @ discount_factors(finance_rate, last + 1)
     earned = np.maximum(cf, 0.0) @ discount_factors(reinvest_rate, last + 1) * (1.0 + reinvest_rate) ** last
     usable = (paid > 0) & (earned > 0) & (last > 0)
-    ratio = np.divide(earned, paid, out=np.full(len(cf), np.nan), where=usable)
+    with np.errstate(over="ignore"):  # next to nothing is paid
+        ratio = np.divide(earned, paid, out=np.full(len(cf), np.nan), where=usable)
     return ratio ** (1.0 / max(last, 1)) - 1.0
 
 

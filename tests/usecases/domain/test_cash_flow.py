@@ -86,6 +86,8 @@ def test_modified_rate_is_unique_where_the_internal_one_is_not():
     earned = 600 * 1.1**2 + 300 * 1.1
     assert modified_irr(flow, finance_rate=0.08, reinvest_rate=0.1)[0] == pytest.approx((earned / paid) ** 0.25 - 1)
     assert np.isnan(modified_irr([1, 2], finance_rate=0.1, reinvest_rate=0.1)[0])
+    with np.errstate(all="raise"):
+        assert np.isinf(modified_irr([-5e-324, 1e3], finance_rate=0.0, reinvest_rate=0.0)[0])
 
 
 def test_the_curve_crosses_at_both_rates_of_an_ambiguous_flow():
