@@ -90,7 +90,10 @@ class ScenarioForm(forms.Form):
         chosen = self._chosen(scenario)
         for case in self.cases:
             self.fields[f"case_{case.pk}"] = forms.ChoiceField(
-                choices=CHOICES, label=case.title, initial=chosen.get(case.pk, "may" if scenario is None else "no")
+                choices=CHOICES,
+                label=case.title,
+                initial=chosen.get(case.pk, "may" if scenario is None else "no"),
+                widget=forms.Select(attrs={"class": "pg-control"}),
             )
         for q, name in enumerate(names):
             known = scenario.budget[q] if scenario is not None and q < len(scenario.budget) else None
@@ -118,7 +121,7 @@ class ScenarioForm(forms.Form):
                 min_value=0,
                 max_value=100,
                 required=False,
-                label=site.name,
+                label=_("Least share, {site}").format(site=site.name),
                 initial=None if share is None else _plain(round(100 * share, 6)),
                 widget=forms.NumberInput(attrs={"data-unit": "%"}),
             )

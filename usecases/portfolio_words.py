@@ -17,6 +17,8 @@ from usecases.planning import quarter_label
 
 #: From this share of drawn plans on a use case is a safe bet; up to the other it is a poor one.
 SAFE, POOR = 0.9, 0.1
+#: Up to this gap what more money adds is told without a warning.
+FINE = 0.01
 
 
 class Told:
@@ -92,6 +94,16 @@ class Told:
         if status == "time_limit":
             text = _("The time was over before the best plan was proven.") + " " + text
         return text
+
+    @property
+    def unproven(self) -> str:
+        """Differences of two plans say little while the first is not proven."""
+        gap = self.result.get("gap")
+        if not self.result.get("starts") or (gap is not None and gap <= FINE):
+            return ""
+        return _(
+            "This plan is not proven to be the best: some of these gains may be had without more money. Give it more time for a surer answer."
+        )
 
     def gantt(self) -> list[dict[str, Any]]:
         """One row per use case that is in: a cell per quarter ("", starts, runs), its money in that quarter."""

@@ -338,16 +338,14 @@ def test_the_plan_as_a_table(cast: Any, cases: dict[str, UseCase], client: Any) 
 
 
 def test_the_values_of_the_rows_add_up_to_the_plan(cast: Any, cases: dict[str, UseCase]) -> None:
-    run = solved(cast, scenario := scenario_of(cast, cases))
-    told = Told(run, scenario, [str(c.pk) for c in cases.values()])
+    told = Told(solved(cast, scenario := scenario_of(cast, cases)), scenario, map(str, cases))
     assert [row["value"] for row in told.gantt()] == ["10", "90", "69"]  # D starts later
-    assert sum(row[4] for row in told.table()[1] if row[2]) == pytest.approx(run.result["value"], abs=0.01)
+    assert sum(row[4] for row in told.table()[1] if row[2]) == pytest.approx(told.result["value"], abs=0.01)
 
 
-def test_a_quarter_is_one_column_of_the_form(cast: Any, cases: dict[str, UseCase], client: Any) -> None:
-    client.force_login(cast.coe_lead)
+def test_a_quarter_is_one_column_of_the_form(cast: Any, cases: dict[str, UseCase], as_user: Any) -> None:
     scenario = scenario_of(cast, cases, capacity={"data_scientist": [20.0, 12.5]})
-    page = client.get(f"{scenario.get_absolute_url()}change/").content.decode()
+    page = as_user(cast.coe_lead).get(f"{scenario.get_absolute_url()}change/").content.decode()
     assert page.count('<th scope="col">Q2 2027</th>') == 2  # money, people
     assert all(text in page for text in ("Data scientist, Q2 2027</label>", 'value="20"', 'value="12.5"'))
 

@@ -157,7 +157,7 @@ class ScenarioPage(DetailPage):
             "breadcrumbs": [(_("Portfolio"), reverse("usecases:portfolio")), (str(obj), "")],
             "history": history(obj),
             "errors": self.errors,
-            "export_formats": [("CSV", "?export=csv"), ("XLSX", "?export=xlsx")] if context["told"] else [],
+            "export_formats": [("CSV", "?export=csv"), ("XLSX", "?export=xlsx")] if context["has_plan"] else [],
             **self.check(obj),
         }
 
@@ -179,6 +179,7 @@ def scenario_context(obj: Scenario, user: Any, *, may_change: bool) -> dict[str,
         "busy": any(r.finished_at is None and r.job is not None and r.job.finished_at is None for r in runs.values()),
         "told": told,
         "plan": plan,
+        "has_plan": bool(plan is not None and plan.result.get("starts")),
         "earlier": plan is not None and plan.pk != runs[RunKind.PLAN].pk,
         "core": core if core is not None and core.result.get("share") else None,
         "bets": portfolio_words.Told(core, obj, visible).bets(core) if core is not None else [],
