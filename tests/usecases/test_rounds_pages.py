@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from portal.core.clock import rfc3339, wall_now
 from portal.core.models import Notification
-from tests.usecases.conftest import rate
+from tests.usecases.conftest import HIGH, rate
 from tests.usecases.test_rounds import V1, WORDS, fresh, url
 from usecases import services, votes
 from usecases.models import Criterion, Rating, Seat
@@ -131,6 +132,44 @@ def test_steps_are_for_who_leads_and_say_who_may(cast, rated, as_user):
     for name, state in (("round-reveal", "revealed"), ("round-second-vote", "second"), ("round-close", "closed")):
         assert client.post(url(name, rated.pk)).status_code == 302
         assert fresh(rated).state == state
+
+
+def plain(answer) -> str:
+    """What the page says, without its markup."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", answer.content.decode()))
+
+
+def test_closing_says_first_what_it_does_to_how_many_things(cast, rated, as_user):
+    client = as_user(cast.coe_lead)
+    assert f'href="{url("round-close", rated.pk)}" data-dialog' in client.get(url("round", rated.pk)).content.decode()
+    Rating.objects.filter(round=rated, rater=cast.ot_engineer, criterion__key="coverage").delete()
+    said = plain(client.get(url("round-close", rated.pk)))
+    assert fresh(rated).state == "open", "looking closes nothing"
+    assert "2 use cases keep the scores they have now" in said
+    assert "1 person has not finished and cannot answer any more" in said
+    assert "2 answers stay missing, which are not counted as zero" in said
+    assert "A closed round is never opened again" in said
+    services.round_reveal(actor=cast.coe_lead, meeting=rated)
+    services.round_second_vote(actor=cast.coe_lead, meeting=rated)
+    assert "what was said in the first vote stays" in plain(client.get(url("round-close", rated.pk)))
+    assert client.post(url("round-close", rated.pk)).status_code == 302
+    again = client.get(url("round-close", rated.pk), follow=True)
+    assert again.redirect_chain
+    assert "This round is closed; its result is frozen." in plain(again)
+    assert as_user(cast.plant_manager).get(url("round-close", rated.pk)).status_code == 403
+
+
+def test_withdrawing_says_first_what_it_does_to_how_many_people(cast, meeting, as_user):
+    client = as_user(cast.coe_lead)
+    page = client.get(url("round", meeting.pk)).content.decode()
+    assert f'href="{url("round-withdraw", meeting.pk)}" data-dialog' in page
+    said = plain(client.get(url("round-withdraw", meeting.pk)))
+    assert "3 people were invited and are told that it was withdrawn" in said
+    early = plain(client.get(url("round-close", meeting.pk), follow=True))
+    assert "Nobody has rated anything yet, so there is no result." in early
+    rate(cast.ot_engineer, meeting, cast.ours, HIGH)
+    late = client.get(url("round-withdraw", meeting.pk), follow=True)
+    assert "Somebody has answered already: close the round instead." in plain(late)
 
 
 def test_raters_come_and_go_on_the_page(cast, meeting, as_user):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from portal.core.access import get_permitted
 from portal.core.errors import DomainError, InvalidInput
 from portal.core.pages import Page
 from usecases import ballot, ranking, services, votes
+from usecases.choices import RoundState
 from usecases.models import Criterion, ScoringRound, UseCase
 from usecases.views.rounds import ROUNDS, RoundPage
 
@@ -207,8 +209,100 @@ class RoundSecondVote(Step):
         return _("The second vote runs. Who does not answer again keeps the first answer.")
 
 
-class RoundClose(Step):
+class Considered(Step):
+    """A step without a way back: its page says first what it does to how many things."""
+
+    submit_label: ClassVar[Any] = ""
+
+    def get(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        meeting = get_permitted(ROUNDS, request.user, pk)
+        services.require_lead(meeting, request.user, self.verb)
+        if refusal := self.refusal(meeting):
+            messages.error(request, refusal)
+            return HttpResponseRedirect(meeting.get_absolute_url())
+        return self.render(
+            "generic/confirm.html",
+            {
+                "title": str(self.title).format(round=meeting),
+                "breadcrumbs": [
+                    (_("Scoring"), reverse("usecases:rounds")),
+                    (meeting.title, meeting.get_absolute_url()),
+                    (self.submit_label, ""),
+                ],
+                "action_url": request.path,
+                "cancel_url": meeting.get_absolute_url(),
+                "submit_label": self.submit_label,
+                **self.about(meeting),
+            },
+        )
+
+    def refusal(self, meeting: ScoringRound) -> str:
+        """Why the step cannot be taken now, as the service would say it."""
+        raise NotImplementedError
+
+    def about(self, meeting: ScoringRound) -> dict[str, Any]:
+        """``text``, ``effects``, ``undo_text``, ``danger``: see components/confirm.html."""
+        raise NotImplementedError
+
+
+class RoundClose(Considered):
     verb = "close"
+    title = gettext_lazy("Close “{round}”?")
+    submit_label = gettext_lazy("Close and freeze")
+
+    def refusal(self, meeting: ScoringRound) -> str:
+        if meeting.state == RoundState.CLOSED:
+            return _("This round is closed; its result is frozen.")
+        return "" if meeting.ratings.exists() else _("Nobody has rated anything yet, so there is no result.")
+
+    def about(self, meeting: ScoringRound) -> dict[str, Any]:
+        rows = ranking.progress(meeting)
+        late = [row for row in rows if row["given"] < row["asked"]]
+        missing = sum(row["asked"] - row["given"] for row in late)
+        cases = meeting.use_cases.count()
+        effects = [
+            {
+                "count": cases,
+                "label": ngettext(
+                    "use case keeps the score it has now, and its first gate is measured again",
+                    "use cases keep the scores they have now, and their first gates are measured again",
+                    cases,
+                ),
+            }
+        ]
+        if late:
+            effects += [
+                {
+                    "count": len(late),
+                    "label": ngettext(
+                        "person has not finished and cannot answer any more",
+                        "people have not finished and cannot answer any more",
+                        len(late),
+                    ),
+                },
+                {
+                    "count": missing,
+                    "label": ngettext(
+                        "answer stays missing, which is not counted as zero",
+                        "answers stay missing, which are not counted as zero",
+                        missing,
+                    ),
+                },
+            ]
+            if votes.current_vote(meeting) == 2:
+                effects[-1]["label"] = ngettext(
+                    "answer is not given again: what was said in the first vote stays",
+                    "answers are not given again: what was said in the first vote stays",
+                    missing,
+                )
+        return {
+            "text": _(
+                "The answers are shown to everybody and the result is frozen: measured values, weights and ranking."
+            ),
+            "effects": effects,
+            "undo_text": _("A closed round is never opened again; a new round can follow at any time."),
+            "danger": False,
+        }
 
     def take(self, meeting: ScoringRound) -> None:
         services.round_close(actor=self.request.user, meeting=meeting)
@@ -217,8 +311,33 @@ class RoundClose(Step):
         return _("Closed. The result is frozen.")
 
 
-class RoundWithdraw(Step):
+class RoundWithdraw(Considered):
     verb = "withdraw"
+    title = gettext_lazy("Withdraw “{round}”?")
+    submit_label = gettext_lazy("Withdraw")
+
+    def refusal(self, meeting: ScoringRound) -> str:
+        if meeting.state != RoundState.OPEN:
+            return _("Only a round in its first vote can be withdrawn.")
+        answered = meeting.ratings.exists() or meeting.judgements.exists()
+        return _("Somebody has answered already: close the round instead.") if answered else ""
+
+    def about(self, meeting: ScoringRound) -> dict[str, Any]:
+        people = votes.seats_of(meeting)
+        return {
+            "text": _("The round is deleted. Nobody has answered in it, so no answer is lost."),
+            "effects": [
+                {
+                    "count": len(people),
+                    "label": ngettext(
+                        "person was invited and is told that it was withdrawn",
+                        "people were invited and are told that it was withdrawn",
+                        len(people),
+                    ),
+                }
+            ],
+            "undo_text": _("The use cases and the criteria stay as they are."),
+        }
 
     def take(self, meeting: ScoringRound) -> str:
         services.round_withdraw(actor=self.request.user, meeting=meeting)
