@@ -45,10 +45,14 @@ _COPIED = (
 
 
 def _draft(criteria_set: CriteriaSet) -> None:
-    if criteria_set.state != SetState.DRAFT:
+    """Refuses unless it is a draft, and holds it: nobody publishes it before what follows is written."""
+    held = CriteriaSet.objects.select_for_update().filter(pk=criteria_set.pk).first()
+    if held is None:
+        raise DomainError("wrong_state", _("This version was discarded meanwhile."))
+    if held.state != SetState.DRAFT:
         raise DomainError(
             "published",
-            f"{criteria_set} is {criteria_set.get_state_display().lower()} and never changes: make its next version.",
+            f"{held} is {held.get_state_display().lower()} and never changes: make its next version.",
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -240,6 +240,8 @@ def _relieve(limits: dict[str, Any], run: PortfolioRun | None) -> None:
 @transaction.atomic
 def run_start(*, actor: Any, scenario: Scenario, kind: str = RunKind.PLAN) -> PortfolioRun:
     """Freeze the question and hand it to a worker. The same open run is returned, not doubled."""
+    # Of two clicks at once the second waits here, and finds the run of the first.
+    list(Scenario.objects.select_for_update().filter(pk=scenario.pk).values_list("pk"))
     running = (
         PortfolioRun.objects.filter(scenario=scenario, kind=kind, job__state__in=[JobState.QUEUED, JobState.RUNNING])
         .select_related("job")
@@ -293,7 +295,12 @@ def scenario_adopt(*, actor: Any, scenario: Scenario) -> Scenario:
     old = list(Scenario.objects.filter(of_record=True).exclude(pk=scenario.pk))
     for other in old:
         versioned_update(other, of_record=False)
-    if Scenario.objects.filter(pk=scenario.pk, of_record=False).update(of_record=True) != 1:
+    try:
+        with transaction.atomic():
+            taken = Scenario.objects.filter(pk=scenario.pk, of_record=False).update(of_record=True)
+    except IntegrityError as error:
+        raise DomainError("adopted_meanwhile", _("Somebody made another plan the plan of record just now.")) from error
+    if taken != 1:
         raise DomainError("of_record", _("This is the plan of record already."))
     versioned_update(scenario, of_record=True, of_record_at=now)
     audit.record(
@@ -329,6 +336,7 @@ def efforts_put(*, actor: Any, use_case: UseCase, rows: list[dict[str, Any]]) ->
         seen.add(key)
     if wrong:
         raise InvalidInput(wrong)
+    list(UseCase.objects.select_for_update().filter(pk=use_case.pk).values_list("pk"))
     before = [[e.role, e.quarter, e.days] for e in use_case.efforts.all()]
     after = [[r["role"], r.get("quarter", 0), r["days"]] for r in rows if r["days"] > 0]
     if sorted(before) == sorted(after):
