@@ -45,3 +45,18 @@ def test_without_a_plan_there_is_no_table_to_take_away(cast: Any, cases: Any, as
     solved = portfolio.scenario_of(cast, cases, name="Fits")
     portfolio.solved(cast, solved)
     assert "?export=csv" in client.get(solved.get_absolute_url()).content.decode()
+
+
+@pytest.mark.django_db
+def test_a_list_of_scenarios_reads_no_texts_of_their_use_cases(
+    cast: Any, cases: Any, api: Any, django_assert_max_num_queries: Any
+) -> None:
+    for n in range(3):
+        portfolio.scenario_of(cast, cases, name=f"Question {n}", many={"must": [cases["c"]]})
+    client = api(cast.coe_lead)
+    client.get("/api/v1/scenarios")
+    with django_assert_max_num_queries(5) as asked:
+        rows = client.get("/api/v1/scenarios").json()["results"]
+    assert [row["must"] for row in rows] == [[str(cases["c"].pk)]] * 3
+    assert {len(row["candidates"]) for row in rows} == {5}
+    assert not [query for query in asked.captured_queries if '"summary"' in query["sql"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Prefetch
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -153,8 +154,14 @@ def _pairs(found: Any) -> Any:
     return found
 
 
+#: One query for each list of use cases, without their texts: a page of scenarios can name thousands of them.
+_IDS = models.UseCase.objects.only("pk", "title")
+
+
 class ScenarioViewSet(CreateMixin, UpdateMixin, DestroyMixin, BaseViewSet):
-    queryset = models.Scenario.objects.prefetch_related("candidates", "must", "must_not", "exclusions")
+    queryset = models.Scenario.objects.prefetch_related(
+        Prefetch("candidates", _IDS), Prefetch("must", _IDS), Prefetch("must_not", _IDS), "exclusions"
+    )
     serializer_class = ScenarioSerializer
     filterset_class = filters.ScenarioFilter
     many_fields = ("candidates", "must", "must_not")
