@@ -145,6 +145,8 @@ function wire(form) {
     later();
   });
   tellShares(form);
+  // Moved while this module was on its way, or put back by the browser on a reload: the ranking beside it is not theirs yet.
+  if (inputsOf(form).some((input) => input.value !== input.defaultValue)) later();
 }
 
 export function start(scope = document) {

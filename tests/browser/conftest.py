@@ -5,16 +5,20 @@ With ``PHASEGATE_DEMO_HOME=DIR`` a demo that runs already in DIR is used and lef
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.browser.plant import Demo, free_port
+from tests.browser.plant import ROOT, Demo, clean_environment, free_port, wait_for
 from tests.conftest import skip_or_fail
 
 # Playwright's synchronous interface runs an event loop in this thread; Django would refuse its database beside one.
@@ -90,3 +94,42 @@ def visit(browser: Any, demo: Demo) -> Iterator[Callable[..., Any]]:
             return visitor.sign_in(role) if role else visitor
 
         yield open_one
+
+
+@pytest.fixture(scope="package")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A portal of its own (see ``round_server``), so that nobody else's writes are waited for."""
+    home, port = tmp_path_factory.mktemp("workshop"), free_port()
+    log = (home / "server.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.browser.round_server", str(home), str(port)],
+        cwd=ROOT,
+        env=clean_environment(),
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        ready = home / "workshop.json"
+        wait_for(lambda: ready.exists() or process.poll() is not None, 180, "the portal of the workshop")
+        assert process.poll() is None, (home / "server.log").read_text()[-2000:]
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port}", **json.loads(ready.read_text()))
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+@pytest.fixture
+def enter(browser: Any, workshop: Any) -> Iterator[Callable[..., Any]]:
+    """``enter("coe_lead", width=390)``: a browser of their own, signed in to the workshop's portal."""
+    from tests.browser.visitor import visiting
+
+    with ExitStack() as stack:
+
+        def one(role: str, **how: Any) -> Any:
+            visitor = stack.enter_context(visiting(browser, workshop, **how))
+            session = {"name": workshop.cookie, "value": workshop.sessions[role], "url": workshop.url}
+            visitor.page.context.add_cookies([session])
+            return visitor
+
+        yield one

@@ -1,4 +1,4 @@
-"""A portal with three people and two scoring rounds, on a database of its own: ``python -m tests.browser.round_server HOME PORT``.
+"""A portal with three people, two scoring rounds and a closed one, on a database of its own: ``python -m tests.browser.round_server HOME PORT``.
 
 Writes HOME/workshop.json (addresses, and a session for each person) and serves until it is stopped.
 """
@@ -82,7 +82,30 @@ def seed() -> dict[str, Any]:
             weighting="pairwise",
         )
         paths[title] = meeting.get_absolute_url()
+    paths["Winter round"] = closed(cast, made)
     return {"cookie": settings.SESSION_COOKIE_NAME, "sessions": sessions, "paths": paths}
+
+
+def closed(cast: Any, made: Any) -> str:
+    """A round with a result: the soft sensor earns more, the bearings are the easier start."""
+    from usecases import services
+
+    meeting = services.round_open(
+        actor=cast.coe_lead,
+        title="Winter round",
+        criteria_set=made,
+        use_cases=[cast.ours, cast.theirs],
+        seats=[(cast.plant_manager, "plant_manager")],
+    )
+    leaves = {row.key: row for row in made.criteria.all()}
+    for case, levels in (
+        (cast.ours, {"roi": 5, "coverage": 2, "network": 2, "data": 1}),
+        (cast.theirs, {"roi": 1, "coverage": 5, "network": 5, "data": 4}),
+    ):
+        rows = [{"use_case": case, "criterion": leaves[key], "value": float(value)} for key, value in levels.items()]
+        services.ratings_put(actor=cast.plant_manager, meeting=meeting, rows=rows)
+    services.round_close(actor=cast.coe_lead, meeting=meeting)
+    return str(meeting.get_absolute_url())
 
 
 def main(home: Path, port: int) -> None:
