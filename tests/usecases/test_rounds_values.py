@@ -101,7 +101,7 @@ def test_the_measured_value_is_frozen_with_its_text_age_and_link(cast, judged, m
 
 
 def test_the_plant_time_of_a_measured_value_is_shown_and_kept(cast, judged, as_user):
-    words = "28 Feb 2013, 06:00</time> <span class=\"pg-quiet pg-small\">plant time</span>"
+    words = '28 Feb 2013, 06:00</time> <span class="pg-quiet pg-small">plant time</span>'
     page = f"{url('round', judged.pk)}?case={cast.ours.pk}"
     assert words in as_user(cast.ot_engineer).get(page).content.decode(), "while it is rated"
     services.round_close(actor=cast.coe_lead, meeting=judged)
