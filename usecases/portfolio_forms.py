@@ -33,7 +33,12 @@ class ScenarioForm(forms.Form):
     """One question. Fields of quarters, use cases, roles, sites and exclusions are made for what there is."""
 
     fields: dict[str, Any]
-    quarters = forms.IntegerField(min_value=1, max_value=MAX_QUARTERS, label=_("Quarters"), widget=forms.HiddenInput())
+    quarters = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_QUARTERS,
+        label=_("Quarters"),
+        widget=forms.NumberInput(attrs={"class": "pg-control"}),
+    )
     name = forms.CharField(max_length=140, label=_("Name"))
     note = forms.CharField(required=False, max_length=2000, label=_("Note"), widget=forms.Textarea(attrs={"rows": 2}))
     currency = forms.RegexField(
@@ -140,6 +145,12 @@ class ScenarioForm(forms.Form):
             self.fields[f"why_{at}"] = forms.CharField(
                 required=False, max_length=300, label=_("Why not both"), initial=pair.reason if pair else ""
             )
+
+    def keep(self, typed: Any) -> None:
+        """What was typed so far, right or wrong, for a form with another number of quarters."""
+        for name, field in self.fields.items():
+            if name in typed and name != "quarters":
+                self.initial[name] = field.widget.value_from_datadict(typed, {}, name)
 
     @staticmethod
     def _initial(scenario: Scenario | None) -> dict[str, Any]:

@@ -158,17 +158,20 @@ function prepareForms(scope) {
     if (form.dataset.ready) continue;
     form.dataset.ready = "1";
     const note = form.querySelector("[data-dirty-note]");
-    form.addEventListener("input", () => {
+    const soil = () => {
       dirty.add(form);
       if (note) {
         note.textContent = word("dirty");
         note.hidden = false;
       }
-    });
+    };
+    form.addEventListener("input", soil);
+    if (form.dataset.dirty !== undefined) soil();
     form.addEventListener("submit", () => {
       dirty.delete(form);
-      const button = form.querySelector('[type="submit"]');
-      setTimeout(() => button?.setAttribute("disabled", ""), 0);
+      setTimeout(() => {
+        for (const button of all('[type="submit"]', form)) button.setAttribute("disabled", "");
+      }, 0);
     });
     form.addEventListener("reset", () => dirty.delete(form));
     form.addEventListener("pg:saved", () => {

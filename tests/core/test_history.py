@@ -24,6 +24,8 @@ def test_codes_in_words(code: str, words: str):
         ("2027-02-20T18:50:54Z", "20 Feb 2027, 18:50"),
         ("2027-02-20 is the day after", "2027-02-20 is the day after"),
         (7, 7),
+        (0.30000000000000004, "0.3"),
+        (1234567.891, "1,234,567.891"),
     ],
 )
 def test_moments_as_every_page_writes_them(stored: object, shown: object):

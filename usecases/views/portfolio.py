@@ -221,7 +221,7 @@ class _ScenarioForm(FormPage):
     form_class = ScenarioForm
 
     def quarters(self, obj: Scenario | None) -> int:
-        asked = whole_number(self.request.POST.get("quarters") or self.request.GET.get("quarters") or "", 3)
+        asked = whole_number(self.request.POST.get("quarters") or "", 3)
         known = obj.quarters if obj is not None else 4
         return min(MAX_QUARTERS, max(1, asked)) if asked is not None else known
 
@@ -233,9 +233,17 @@ class _ScenarioForm(FormPage):
 
     def more(self, obj: Any) -> dict[str, Any]:
         return {
-            "quarters": self.quarters(obj),
+            "resized": "resize" in self.request.POST,
             "breadcrumbs": [(_("Portfolio"), reverse("usecases:portfolio")), (str(obj or _("New scenario")), "")],
         }
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if "resize" not in request.POST:
+            return super().post(request, **kwargs)
+        obj = self.load(**kwargs)
+        form = self.get_form(obj)
+        form.keep(request.POST)
+        return self.show(obj, form)
 
     def show(self, obj: Any, form: Any, status: int = 200, conflict: Any = None) -> HttpResponse:
         self.extra = {"parts": form_parts(form)}

@@ -28,7 +28,10 @@ def deed(action: str) -> str:
 
 @register.filter
 def plainly(value: Any) -> Any:
-    """A value out of the audit trail: a moment reads as every page writes it, anything else as it is."""
+    """A value out of the audit trail: a moment reads as every page writes it, a number without the digits that only a computer
+    adds, anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:,.10g}"
     if isinstance(value, str) and len(value) > 18 and value[4:5] == "-" and value[10:11] in {"T", " "}:
         try:
             return moment_text(datetime.fromisoformat(value))
