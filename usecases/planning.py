@@ -50,7 +50,8 @@ STEPS = {
 
 def inputs_of(scenario: Scenario) -> dict[str, Any]:
     """The question with every figure it rests on, as plain JSON: what a run freezes. A handful of queries."""
-    cases = list(scenario.candidates.select_related("business_case").order_by("title", "pk"))
+    # Not through the scenario: a caller may have fetched its use cases already, without their texts.
+    cases = list(UseCase.objects.filter(scenarios=scenario).select_related("business_case").order_by("title", "pk"))
     rates = Rates(scenario.start)
     needs = _needs(cases)
     efforts, sites = _efforts(cases), _sites(cases)
