@@ -7,6 +7,8 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -139,6 +141,13 @@ class RoundForm(_WithWeights):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not self.fields["criteria_set"].queryset.exists():
+            self.fields["criteria_set"].help_text = format_html(
+                '{} <a href="{}">{}</a>',
+                _("There are no published criteria yet: publish a version first."),
+                reverse("usecases:criteria-sets"),
+                _("Criteria"),
+            )
         people = _people()
         self.people = {str(person.pk): person for person in people}
         self.fields["seats"].choices = seat_choices(people)

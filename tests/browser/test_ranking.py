@@ -118,3 +118,24 @@ def test_without_scripts_a_form_ranks_again(enter: Any, workshop: Any, which: st
     expect_order(page, SECOND, FIRST)
     expect(page).to_have_url(re.compile("roi=0"))
     assert lead.troubles.rows == []
+
+
+LONG = "Predictive maintenance of guide vane actuators, Donaudampfschifffahrtsgesellschaftskapitaensmuetze line 18"
+NAME_ALL = "(links, name) => links.forEach((link) => { link.textContent = name; })"
+WIDER = "(nodes) => nodes.filter((node) => node.scrollWidth > node.clientWidth + 1).length"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_long_names_stay_in_their_place(enter: Any, workshop: Any, width: int) -> None:
+    lead = enter("coe_lead", width=width)
+    page = lead.go(address(workshop, "round"))
+    page.locator("[data-ranking] a").evaluate_all(NAME_ALL, LONG)
+    assert page.locator("[data-ranking] > li > span").evaluate_all(WIDER) == 0, "a name lies over its bar"
+    page = lead.go("/use-cases/map/")
+    page.locator("th[scope=row] a").evaluate_all(NAME_ALL, LONG)
+    assert page.locator(".pg-table-wrap").evaluate_all(WIDER) == 0, "a column is out of sight"
+    page = lead.go(workshop.paths["Winter round"])
+    tabs = page.locator("#answers .pg-tabs a")
+    page.locator("#answers .pg-tab-name").evaluate_all(NAME_ALL, LONG)
+    assert [tab for tab in tabs.all() if (tab.bounding_box() or {})["width"] > 400] == [], "one name fills the row"
+    assert lead.overflow() == []

@@ -13,7 +13,7 @@ from portal.core.models import Notification
 from tests.usecases.conftest import HIGH, rate
 from tests.usecases.test_rounds import V1, WORDS, fresh, url
 from usecases import services, votes
-from usecases.models import Criterion, Rating, Seat
+from usecases.models import CriteriaSet, Criterion, Rating, Seat
 
 pytestmark = pytest.mark.django_db
 
@@ -132,6 +132,25 @@ def test_steps_are_for_who_leads_and_say_who_may(cast, rated, as_user):
     for name, state in (("round-reveal", "revealed"), ("round-second-vote", "second"), ("round-close", "closed")):
         assert client.post(url(name, rated.pk)).status_code == 302
         assert fresh(rated).state == state
+
+
+def test_where_no_criteria_are_published_the_form_says_so(cast, criteria, as_user):
+    client = as_user(cast.coe_lead)
+    words = "There are no published criteria yet"
+    assert words not in plain(client.get(url("round-create")))
+    CriteriaSet.objects.update(state="draft")
+    answer = client.get(url("round-create"))
+    assert words in plain(answer)
+    assert f'<a href="{url("criteria-sets")}">' in answer.content.decode()
+
+
+def test_answers_are_written_as_they_were_given(cast, rated, as_user):
+    """Whole levels without decimals: the rubric knows a 4, not a 4.00."""
+    services.round_reveal(actor=cast.coe_lead, meeting=rated)
+    page = as_user(cast.coe_lead).get(url("round", rated.pk) + f"?case={cast.ours.pk}").content.decode()
+    given = set(re.findall(r'data-label="Answer">([^<]*)<', page))
+    levels = {f"{v:g}" for v in Rating.objects.filter(use_case=cast.ours).values_list("value", flat=True)}
+    assert given == levels
 
 
 def plain(answer) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django import template
+from django.apps import apps
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -18,11 +20,18 @@ from portal.core.clock import moment_text, rfc3339, wall_now
 register = template.Library()
 
 
+@cache
+def _kinds() -> dict[str, str]:
+    """A model's code -> its name, where that is more than one word: "scoringround" is a scoring round."""
+    named = {model._meta.model_name: str(model._meta.verbose_name) for model in apps.get_models()}
+    return {str(code): name for code, name in named.items() if " " in name}
+
+
 @register.filter
 def deed(action: str) -> str:
     """The code of an audited action in words: "model.standing_approval" reads "Model: standing approval"."""
     noun, _, verb = action.partition(".")
-    words = [part.replace("_", " ").strip() for part in (noun, verb)]
+    words = [part.replace("_", " ").strip() for part in (_kinds().get(noun, noun) if verb else noun, verb)]
     return ": ".join(word for word in (words[0].capitalize(), words[1]) if word)
 
 
