@@ -70,6 +70,7 @@ def seed() -> dict[str, Any]:
         client = Client()
         client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
         sessions[role] = client.cookies[settings.SESSION_COOKIE_NAME].value
+    cast.theirs.depends_on.add(cast.ours)
     made = criteria()
     paths = {}
     for title in ("Spring round", "Autumn round"):

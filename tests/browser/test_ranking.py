@@ -130,9 +130,11 @@ def test_long_names_stay_in_their_place(enter: Any, workshop: Any, width: int) -
     lead = enter("coe_lead", width=width)
     page = lead.go(address(workshop, "round"))
     page.locator("[data-ranking] a").evaluate_all(NAME_ALL, LONG)
+    page.locator(".pg-chart-title b").evaluate_all(NAME_ALL, LONG)
     assert page.locator("[data-ranking] > li > span").evaluate_all(WIDER) == 0, "a name lies over its bar"
+    assert page.locator(".pg-chart-title").evaluate_all(WIDER) == 0, "a title lies over its tools"
     page = lead.go("/use-cases/map/")
-    page.locator("th[scope=row] a").evaluate_all(NAME_ALL, LONG)
+    page.locator(".pg-waits th a, .pg-waits td:nth-child(4) a").evaluate_all(NAME_ALL, LONG)
     assert page.locator(".pg-table-wrap").evaluate_all(WIDER) == 0, "a column is out of sight"
     page = lead.go(workshop.paths["Winter round"])
     tabs = page.locator("#answers .pg-tabs a")
