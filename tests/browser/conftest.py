@@ -128,7 +128,7 @@ def enter(browser: Any, workshop: Any) -> Iterator[Callable[..., Any]]:
 
         def one(role: str, **how: Any) -> Any:
             visitor = stack.enter_context(visiting(browser, workshop, **how))
-            session = {"name": workshop.cookie, "value": workshop.sessions[role], "url": workshop.url}
+            session: Any = {"name": workshop.cookie, "value": workshop.sessions[role], "url": workshop.url}
             visitor.page.context.add_cookies([session])
             return visitor
 
