@@ -11,7 +11,12 @@ from portal.core.templatetags.phasegate import deed, plainly
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [("model.standing_approval", "Model: standing approval"), ("scoringround.second_vote", "Scoring round: second vote"), ("login", "Login"), ("signed_until", "Signed until")],
+    [
+        ("model.standing_approval", "Model: standing approval"),
+        ("scoringround.second_vote", "Scoring round: second vote"),
+        ("login", "Login"),
+        ("signed_until", "Signed until"),
+    ],
 )
 def test_codes_in_words(code: str, words: str):
     assert deed(code) == words
