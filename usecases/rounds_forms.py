@@ -141,8 +141,12 @@ class RoundForm(_WithWeights):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not self.fields["criteria_set"].queryset.exists():
-            self.fields["criteria_set"].help_text = format_html(
+        criteria = self.fields["criteria_set"]
+        published = list(criteria.queryset)
+        empty = [] if criteria.empty_label is None else [("", criteria.empty_label)]
+        criteria.choices = [*empty, *((str(row.pk), criteria.label_from_instance(row)) for row in published)]
+        if not published:
+            criteria.help_text = format_html(
                 '{} <a href="{}">{}</a>',
                 _("There are no published criteria yet: publish a version first."),
                 reverse("usecases:criteria-sets"),
